@@ -1,0 +1,65 @@
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+BIN := .venv/bin
+HOME_DIR := $(or $(MLOPS_HOME),$(CURDIR)/.mlops)
+INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode
+
+.PHONY: help run test ui bench soak lint lock clean
+
+help: ## Show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+# pip takes its one package by hash from the lock, then uv installs the rest in seconds.
+.venv/.uv: requirements.lock
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
+		-r <(sed -n '/^uv==/,/[^\\]$$/p' requirements.lock)
+	@touch $@
+
+.venv/.product: .venv/.uv requirements.lock pyproject.toml
+	$(INSTALL) --require-hashes -r requirements.lock
+	$(INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/.test: .venv/.product requirements-test.lock
+	$(INSTALL) --require-hashes -r requirements-test.lock
+	@touch $@
+
+# Dagster reads this file wherever it is started in the repository, so that `dagster` and `dg`
+# share the record of `make run`.
+.env:
+	@echo "DAGSTER_HOME=$(HOME_DIR)/dagster" > $@
+
+run: .venv/.product .env ## Run the main job: a year of flights from raw data to evaluated models
+	@$(BIN)/mlops-assets run
+
+ui: .venv/.product .env ## Open the Dagster UI with its daemon on 127.0.0.1:3000
+	@$(BIN)/mlops-assets ui
+
+test: .venv/.test ## Run every test
+	@$(BIN)/python -m pytest
+
+soak: .venv/.test ## Run the long fault tests
+	@$(BIN)/python -m pytest -m soak
+
+bench: .venv/.test ## Run every benchmark: one JSON line a figure in bench/results.jsonl, and a table
+	@$(BIN)/python -m bench
+
+lint: .venv/.test ## Check style, types and import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+lock: .venv/.uv ## Resolve the dependencies of pyproject.toml anew
+	$(BIN)/uv pip compile --quiet --python-version 3.11 --universal --generate-hashes --no-annotate \
+		--custom-compile-command "make lock" pyproject.toml --output-file requirements.lock
+	$(BIN)/uv pip compile --quiet --python-version 3.11 --universal --generate-hashes --no-annotate \
+		--custom-compile-command "make lock" --constraints requirements.lock --extra test \
+		pyproject.toml --output-file requirements-test.lock
+
+clean: ## Remove the environment and all state
+	rm -rf .venv .env $(HOME_DIR)
