@@ -1,0 +1,266 @@
+"""The dbt warehouse: models of one dbt project as assets, built a partition window at a time.
+
+A step runs dbt once for its whole window, over views of exactly the pinned partitions that its
+own partitions map to; its models write the files that are committed, and their tests read those
+files. Nothing is recorded as materialized before the merge.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtProject, dbt_assets
+from dagster_dbt.asset_utils import get_asset_check_key_for_test, get_upstream_unique_ids
+
+from mlops_assets.components import dbt_build, dbt_manifest, publishing
+from mlops_assets.engines import duckdb as engine
+from mlops_assets.lake import Lake, Manifest, TablePartition, Transaction
+from mlops_assets.settings import settings
+
+DATABASE = "warehouse"
+
+
+class WarehouseStep(dg.Model, dg.Resolvable):
+    """Models that are built by one dbt invocation and published by one transaction.
+
+    Attributes:
+        name: The step's name.
+        select: Which models, in dbt's selection syntax.
+    """
+
+    name: str
+    select: str
+
+
+class DbtWarehouse(dg.Component, dg.Model, dg.Resolvable):
+    """A dbt project whose models are lake tables, partitioned by day.
+
+    Attributes:
+        project: The project's folder, relative to the repository's root.
+        first_day: The first day of the partitions, inclusive.
+        end_day: The end of the partitions, exclusive.
+        time_zone: The time zone whose days they are.
+        owner: Who owns a model that names no owner in `meta`.
+        steps: The steps, none of which holds a model that looks back on another of its own.
+    """
+
+    project: str
+    first_day: str
+    end_day: str
+    time_zone: str
+    owner: str
+    steps: Sequence[WarehouseStep]
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        """Make one multi-asset of each step."""
+        root = context.project_root
+        project = DbtProject(root / self.project)
+        store = settings().home / "dbt"
+        target = dbt_manifest.prepared(project.project_dir, store)
+        manifest = json.loads((target / dbt_manifest.MANIFEST).read_text())
+        partitions = dg.DailyPartitionsDefinition(
+            start_date=self.first_day, end_date=self.end_day, timezone=self.time_zone
+        )
+        translator = WarehouseTranslator(self.owner)
+        return dg.Definitions(
+            assets=[
+                _step_assets(step, project, target, manifest, partitions, translator)
+                for step in self.steps
+            ]
+        )
+
+
+class WarehouseTranslator(DagsterDbtTranslator):
+    """Names and describes models as the rest of the house does."""
+
+    def __init__(self, owner: str) -> None:
+        super().__init__(DagsterDbtTranslatorSettings(enable_code_references=True))
+        self._owner = owner
+
+    def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
+        """Schema and name, for sources and models alike: the table's name in the lake."""
+        return dg.AssetKey([dbt_resource_props["schema"], dbt_resource_props["name"]])
+
+    def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str | None:
+        """The schema: staging, marts or features."""
+        return str(dbt_resource_props["schema"])
+
+    def get_owners(self, dbt_resource_props: Mapping[str, Any]) -> Sequence[str]:
+        """The owner that the model's `meta` names, else the warehouse's."""
+        return [_meta(dbt_resource_props).get("owner", self._owner)]
+
+    def get_description(self, dbt_resource_props: Mapping[str, Any]) -> str:
+        """The model's description; its SQL is one click away in the code reference."""
+        return str(dbt_resource_props.get("description", ""))
+
+    def get_code_version(self, dbt_resource_props: Mapping[str, Any]) -> str | None:
+        """Digest of the model's SQL and configuration, and of the macros that it calls."""
+        return super().get_code_version(dbt_resource_props)
+
+    def get_partition_mapping(
+        self,
+        dbt_resource_props: Mapping[str, Any],
+        dbt_parent_resource_props: Mapping[str, Any],
+    ) -> dg.PartitionMapping | None:
+        """A feature view maps to its own day and its look-back; any other model to its own day."""
+        view = _meta(dbt_resource_props).get("feature_view", {})
+        look_back = int(view.get("look_back_days", 0))
+        if look_back and "partition_by" in dbt_parent_resource_props.get("config", {}):
+            return dg.TimeWindowPartitionMapping(
+                start_offset=-look_back, allow_nonexistent_upstream_partitions=True
+            )
+        return None
+
+
+def _meta(properties: Mapping[str, Any]) -> Mapping[str, Any]:
+    return properties.get("config", {}).get("meta") or properties.get("meta") or {}
+
+
+def _step_assets(
+    step: WarehouseStep,
+    project: DbtProject,
+    prepared: Path,
+    manifest: Mapping[str, Any],
+    partitions: dg.DailyPartitionsDefinition,
+    translator: WarehouseTranslator,
+) -> dg.AssetsDefinition:
+    @dbt_assets(
+        manifest=manifest,
+        select=step.select,
+        project=project,
+        name=step.name,
+        partitions_def=partitions,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        dagster_dbt_translator=translator,
+    )
+    def build(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> Iterator[Any]:
+        yield from Build(context, lake, project.project_dir, prepared, manifest, translator).run()
+
+    return build
+
+
+class Build:
+    """One run of one step: its inputs shown, its models built, its files published."""
+
+    def __init__(
+        self,
+        context: dg.AssetExecutionContext,
+        lake: Lake,
+        project: Path,
+        prepared: Path,
+        manifest: Mapping[str, Any],
+        translator: WarehouseTranslator,
+    ) -> None:
+        self._context = context
+        self._lake = lake
+        self._project = project
+        self._prepared = prepared
+        self._manifest = manifest
+        self._translator = translator
+
+    @cached_property
+    def _models(self) -> dict[dg.AssetKey, Mapping[str, Any]]:
+        """The selected models by their asset key."""
+        by_key = {
+            self._translator.get_asset_key(node): node
+            for node in self._manifest["nodes"].values()
+            if node["resource_type"] == "model"
+        }
+        return {key: by_key[key] for key in sorted(self._context.selected_asset_keys)}
+
+    def run(self) -> Iterator[Any]:
+        """Build, audit and publish; yields the step's events, materializations after the merge.
+
+        Raises:
+            dagster.Failure: A model or a test failed; never retried, since it would again.
+        """
+        context = self._context
+        days = sorted(context.partition_keys)
+        with publishing.open_transaction(context, self._lake) as transaction:
+            database = transaction.scratch / f"{DATABASE}.duckdb"
+            written = transaction.scratch / "tables"
+            self._show_inputs(transaction, database)
+            outcome = dbt_build.build(
+                self._project,
+                self._prepared,
+                [node["name"] for node in self._models.values()],
+                database,
+                {"first_day": days[0], "last_day": days[-1], "lake_root": str(written)},
+            )
+            transaction.write(self._described(written))
+            message = f"{publishing.step_name(context)}: {days[0]} to {days[-1]}"
+            metadata = publishing.commit_metadata(context)
+            checks = list(self._check_results(outcome))
+            if not outcome.succeeded:
+                transaction.keep(f"rejected {message}", metadata)
+                yield from checks
+                raise dg.Failure(_failure(outcome, transaction.branch), allow_retries=False)
+            publication = transaction.publish(message, metadata)
+        yield from publishing.materializations(context, publication, check_results=checks)
+
+    def _show_inputs(self, transaction: Transaction, database: Path) -> None:
+        import duckdb
+
+        nodes = {**self._manifest["nodes"], **self._manifest["sources"]}
+        upstream = {
+            unique_id: nodes[unique_id]
+            for model in self._models.values()
+            for unique_id in get_upstream_unique_ids(self._manifest, model)
+        }
+        built = {model["unique_id"] for model in self._models.values()}
+        with duckdb.connect(database) as connection:
+            for unique_id in sorted(upstream.keys() - built):
+                properties = upstream[unique_id]
+                key = self._translator.get_asset_key(properties)
+                engine.create_view(
+                    connection,
+                    transaction.snapshot,
+                    publishing.table_name(key),
+                    publishing.input_partitions(self._context, key),
+                    schema=properties["schema"],
+                    name=properties["name"],
+                )
+
+    def _described(self, written: Path) -> dict[TablePartition, tuple[Manifest, Path]]:
+        folders = {
+            written / publishing.table_name(key) / partition.path: TablePartition(
+                publishing.table_name(key), partition
+            )
+            for key in self._models
+            for partition in publishing.output_partitions(self._context)
+        }
+        described = engine.describe_tables(folder for folder in folders if folder.is_dir())
+        return {folders[folder]: (found, folder) for folder, found in described.items()}
+
+    def _check_results(self, outcome: dbt_build.BuildOutcome) -> Iterator[dg.AssetCheckResult]:
+        selected = self._context.selected_asset_check_keys
+        for node in outcome.nodes:
+            key = get_asset_check_key_for_test(
+                self._manifest, self._translator, node.unique_id, None
+            )
+            if key is None or key not in selected or not node.ran:
+                continue
+            severe = node.status != "warn"
+            yield dg.AssetCheckResult(
+                asset_key=key.asset_key,
+                check_name=key.name,
+                passed=node.status == "pass",
+                severity=dg.AssetCheckSeverity.ERROR if severe else dg.AssetCheckSeverity.WARN,
+                metadata={"rows that break it": node.failures, "dbt says": node.message},
+            )
+
+
+def _failure(outcome: dbt_build.BuildOutcome, branch: str) -> str:
+    if outcome.error is not None:
+        return f"dbt could not build: {outcome.error}"
+    first, *others = outcome.failures
+    more = f", and {len(others)} more" if others else ""
+    return (
+        f"{first.unique_id} failed: {' '.join(first.message.split())}{more}. Nothing was "
+        f"published; what was built is kept on branch {branch}."
+    )

@@ -1,0 +1,205 @@
+"""From a step's lake transaction to its materializations in Dagster's record.
+
+The one place that knows both sides: how partitions are named in the lake, what a work branch is
+called, and in which order a merge and its events happen (the merge first: published means
+materialized).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+
+from mlops_assets.lake import (
+    Lake,
+    Partition,
+    Publication,
+    PublishedPartition,
+    TablePartition,
+    Transaction,
+)
+
+DIMENSION = {
+    dg.DailyPartitionsDefinition: "day",
+    dg.MonthlyPartitionsDefinition: "month",
+}
+
+# Dagster reads these tags of a materialization to tell what is stale. It sets them itself, but
+# with one data version for all partitions of a range.
+DATA_VERSION_TAG = "dagster/data_version"
+DATA_VERSION_IS_OURS_TAG = "dagster/data_version_is_user_provided"
+CODE_VERSION_TAG = "dagster/code_version"
+INPUT_VERSION_TAG = "dagster/input_data_version"
+INPUT_POINTER_TAG = "dagster/input_event_pointer"
+
+
+def table_name(key: dg.AssetKey) -> str:
+    """The lake's name of an asset's table."""
+    return "/".join(key.path)
+
+
+def lake_partition(definition: dg.PartitionsDefinition[str] | None, key: str | None) -> Partition:
+    """The lake's partition for a partition key of Dagster's.
+
+    Args:
+        definition: How the asset is partitioned; None if it is not.
+        key: The partition's key; None if the asset has no partitions.
+
+    Raises:
+        ValueError: A kind of partitions that has no dimension name in the lake.
+    """
+    if definition is None or key is None:
+        return Partition()
+    if isinstance(definition, dg.MultiPartitionsDefinition):
+        values = definition.get_partition_key_from_str(key).keys_by_dimension
+        return Partition.of({part.name: values[part.name] for part in definition.partitions_defs})
+    for kind, dimension in DIMENSION.items():
+        if isinstance(definition, kind):
+            return Partition.of({dimension: key})
+    raise ValueError(f"partitions of kind {type(definition).__name__} have no name in the lake.")
+
+
+def partition_keys(context: dg.AssetExecutionContext) -> list[str | None]:
+    """The partition keys of this step's run; `[None]` where its assets have no partitions."""
+    return [None] if context.assets_def.partitions_def is None else list(context.partition_keys)
+
+
+def output_partitions(context: dg.AssetExecutionContext) -> dict[Partition, str | None]:
+    """The partitions that this step makes, each with its key in Dagster."""
+    definition = context.assets_def.partitions_def
+    return {lake_partition(definition, key): key for key in partition_keys(context)}
+
+
+def input_partitions(
+    context: dg.AssetExecutionContext, upstream: dg.AssetKey
+) -> list[Partition] | None:
+    """The partitions of an upstream asset that this step's partitions depend on.
+
+    Returns:
+        Them, by the asset's declared partition mapping; None for an asset without partitions.
+    """
+    definition = context.job_def.asset_layer.get(upstream).partitions_def
+    if definition is None:
+        return None
+    if upstream in context.assets_def.keys:
+        keys = context.partition_keys
+    else:
+        inputs = context.assets_def.keys_by_input_name.items()
+        name = next(name for name, key in inputs if key == upstream)
+        keys = context.asset_partition_keys_for_input(name)
+    return [lake_partition(definition, key) for key in keys]
+
+
+def step_name(context: dg.AssetExecutionContext) -> str:
+    """The step's name, as commits and work branches carry it."""
+    return context.op_execution_context.op_handle.name
+
+
+def open_transaction(
+    context: dg.AssetExecutionContext, lake: Lake, *, also: Sequence[str] = ()
+) -> Transaction:
+    """The lake transaction of this attempt of this step.
+
+    Args:
+        context: The step's.
+        lake: Where.
+        also: Tables that it may write beside those of its selected assets.
+    """
+    run, attempt = context.run, context.op_execution_context.retry_number
+    root = run.root_run_id or run.run_id
+    branch = f"tx-{root}-{step_name(context)}-{run.run_id}-{attempt}"
+    tables = [table_name(key) for key in context.selected_asset_keys]
+    return lake.transaction(branch, [*tables, *also])
+
+
+def commit_metadata(context: dg.AssetExecutionContext) -> dict[str, str]:
+    """What a commit says of the run that made it, and of the code versions that it ran."""
+    run = context.run
+    versions = context.assets_def.code_versions_by_key
+    return {
+        "dagster/run_id": run.run_id,
+        "dagster/root_run_id": run.root_run_id or run.run_id,
+        "dagster/job": run.job_name,
+        **{
+            f"code_version/{table_name(key)}": str(versions[key])
+            for key in sorted(context.selected_asset_keys)
+        },
+    }
+
+
+def materializations(
+    context: dg.AssetExecutionContext,
+    publication: Publication,
+    *,
+    metadata: Mapping[dg.AssetKey, Mapping[Partition, Mapping[str, Any]]] | None = None,
+    check_results: Iterable[dg.AssetCheckResult] = (),
+) -> Iterator[dg.MaterializeResult[Any] | dg.AssetMaterialization | dg.AssetCheckResult]:
+    """The events of what a transaction published, to be yielded after its merge.
+
+    Args:
+        context: The step's.
+        publication: What it published.
+        metadata: What else to show of a partition, by asset and partition.
+        check_results: Of the checks that the published bytes passed.
+    """
+    yield from check_results
+    keys = output_partitions(context)
+    published: dict[dg.AssetKey, list[PublishedPartition]] = {}
+    for part in publication.partitions:
+        published.setdefault(dg.AssetKey(part.key.table.split("/")), []).append(part)
+    for asset in sorted(context.selected_asset_keys):
+        parts = published.get(asset, [])
+        shown = {
+            part.key.partition: {
+                **_published_metadata(part),
+                **(metadata or {}).get(asset, {}).get(part.key.partition, {}),
+            }
+            for part in parts
+        }
+        if len(parts) == 1:
+            yield dg.MaterializeResult(
+                asset_key=asset,
+                metadata=shown[parts[0].key.partition],
+                data_version=dg.DataVersion(parts[0].manifest.data_version),
+            )
+            continue
+        yield dg.MaterializeResult(asset_key=asset, metadata={"lake/pin": publication.pin})
+        provenance = context.get_asset_provenance(asset)
+        for part in parts:
+            yield dg.AssetMaterialization(
+                asset_key=asset,
+                partition=keys[part.key.partition],
+                metadata=shown[part.key.partition],
+                tags=_version_tags(part, provenance),
+            )
+
+
+def _version_tags(
+    part: PublishedPartition, provenance: dg.DataProvenance | None
+) -> dict[str, str]:
+    tags = {DATA_VERSION_TAG: part.manifest.data_version, DATA_VERSION_IS_OURS_TAG: "true"}
+    if provenance is not None:
+        tags[CODE_VERSION_TAG] = provenance.code_version
+        for key, version in provenance.input_data_versions.items():
+            tags[f"{INPUT_VERSION_TAG}/{key.to_user_string()}"] = version.value
+        for key, pointer in provenance.input_storage_ids.items():
+            tags[f"{INPUT_POINTER_TAG}/{key.to_user_string()}"] = str(pointer or "NULL")
+    return tags
+
+
+def _published_metadata(part: PublishedPartition) -> dict[str, Any]:
+    rows = {} if part.manifest.rows is None else {"dagster/partition_row_count": part.manifest.rows}
+    return {
+        "lake/commit": part.commit,
+        "lake/pin": part.pin,
+        "lake/path": part.key.folder,
+        "lake/changed": part.changed,
+        **rows,
+    }
+
+
+def table_partition(asset: dg.AssetKey, partition: Partition) -> TablePartition:
+    """The lake's name of one partition of an asset."""
+    return TablePartition(table_name(asset), partition)

@@ -1,0 +1,59 @@
+"""The resources that assets ask for: the lake."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import dagster as dg
+
+from mlops_assets.lake import Credentials, Lake
+from mlops_assets.settings import Settings, SettingsError, open_state, settings
+
+
+@cache
+def connect(settings: Settings) -> Lake:
+    """Connect this process to the lake, starting the embedded server where none is configured.
+
+    Raises:
+        SettingsError: The configuration is incomplete, or the state directory not usable.
+        LakeError: The server does not answer or refuses.
+    """
+    home = open_state(settings.home)
+    lake = Lake(
+        _credentials(settings),
+        repository=settings.lakefs_repository,
+        base_branch=settings.lakefs_branch,
+        scratch=home / "scratch",
+    )
+    lake.create()
+    return lake
+
+
+def _credentials(settings: Settings) -> Credentials:
+    if settings.lakefs_endpoint is None:
+        from mlops_assets.lakefs_server import EmbeddedServer
+
+        endpoint = EmbeddedServer(settings.home / "lakefs").start()
+        return Credentials(endpoint.url, endpoint.access_key_id, endpoint.secret_access_key)
+    if settings.lakefs_access_key_id is None or settings.lakefs_secret_access_key is None:
+        raise SettingsError(
+            "LAKECTL_SERVER_ENDPOINT_URL names a lakeFS server but its key is missing: set "
+            "LAKECTL_CREDENTIALS_ACCESS_KEY_ID and LAKECTL_CREDENTIALS_SECRET_ACCESS_KEY."
+        )
+    return Credentials(
+        settings.lakefs_endpoint,
+        settings.lakefs_access_key_id,
+        settings.lakefs_secret_access_key.get_secret_value(),
+    )
+
+
+@dg.resource(description="The versioned tables: one repository on a lakeFS server.")
+def lake_resource() -> Lake:
+    """The lake of this process's settings."""
+    return connect(settings())
+
+
+@dg.definitions
+def resources() -> dg.Definitions:
+    """The resources by the names that assets use."""
+    return dg.Definitions(resources={"lake": lake_resource})

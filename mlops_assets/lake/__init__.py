@@ -1,0 +1,37 @@
+"""Versioned data: pins, tables of partitions, transactions.
+
+Belongs here: everything that turns lakeFS branches, commits and objects into tables whose
+partitions are published whole or not at all. Reaches any lakeFS server, the embedded one
+included, through the official client over HTTP and never asks which one it is.
+
+Does not belong here: Dagster, dbt, models, or what a column means.
+"""
+
+from mlops_assets.lake.connection import Credentials, Lake
+from mlops_assets.lake.errors import (
+    ConflictError,
+    LakeError,
+    MissingPartitionError,
+    UnreachableLakeError,
+)
+from mlops_assets.lake.manifest import File, Manifest
+from mlops_assets.lake.partition import Partition, TablePartition
+from mlops_assets.lake.snapshot import Snapshot
+from mlops_assets.lake.transaction import Publication, PublishedPartition, Transaction
+
+__all__ = [
+    "ConflictError",
+    "Credentials",
+    "File",
+    "Lake",
+    "LakeError",
+    "Manifest",
+    "MissingPartitionError",
+    "Partition",
+    "Publication",
+    "PublishedPartition",
+    "Snapshot",
+    "TablePartition",
+    "Transaction",
+    "UnreachableLakeError",
+]

@@ -1,0 +1,198 @@
+"""The connection to one repository on one lakeFS server.
+
+Every call to the official client goes through here or through what is opened from here, so
+that a failing server is one sentence wherever it is met.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlops_assets.lake.errors import ConflictError, LakeError, UnreachableLakeError
+from mlops_assets.lake.snapshot import Snapshot
+from mlops_assets.lake.transaction import Transaction
+
+if TYPE_CHECKING:
+    import lakefs
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """Where a lakeFS server answers and who we are there.
+
+    Attributes:
+        endpoint: The server's address without a path, `http://127.0.0.1:8000`.
+        access_key_id: The key's name.
+        secret_access_key: The key; kept out of `repr` and so out of logs.
+    """
+
+    endpoint: str
+    access_key_id: str
+    secret_access_key: str = field(repr=False)
+
+
+@contextmanager
+def plain_errors(endpoint: str) -> Iterator[None]:
+    """Turn what the client raises into a sentence with the way out.
+
+    Raises:
+        UnreachableLakeError: Nobody answers, or the credentials are refused.
+        ConflictError: The server reported a conflict.
+        LakeError: The server refused for any other reason.
+    """
+    import urllib3.exceptions
+    from lakefs import exceptions
+
+    try:
+        yield
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        if isinstance(error, exceptions.LakeFSException):
+            raise LakeError(f"lakeFS at {endpoint} refused: {_reason(error)}") from error
+        if isinstance(error, OSError) and error.filename is not None:
+            raise
+        raise UnreachableLakeError(
+            f"no lakeFS server answers at {endpoint} ({_root_cause(error)}): start it, or correct "
+            "LAKECTL_SERVER_ENDPOINT_URL (unset it to use the embedded server)."
+        ) from error
+    except exceptions.NotAuthorizedException as error:
+        raise UnreachableLakeError(
+            f"lakeFS at {endpoint} refuses the credentials: correct "
+            "LAKECTL_CREDENTIALS_ACCESS_KEY_ID and LAKECTL_CREDENTIALS_SECRET_ACCESS_KEY."
+        ) from error
+    except exceptions.ConflictException as error:
+        raise ConflictError(f"lakeFS at {endpoint} reports a conflict: {_reason(error)}") from error
+    except exceptions.LakeFSException as error:
+        raise LakeError(f"lakeFS at {endpoint} refused: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    body = getattr(error, "body", None)
+    return str(body["message"]) if isinstance(body, dict) and "message" in body else str(error)
+
+
+def _root_cause(error: BaseException) -> str:
+    reason = getattr(error, "reason", None)
+    return type(reason).__name__ if isinstance(reason, Exception) else type(error).__name__
+
+
+class Lake:
+    """One repository of versioned tables.
+
+    Args:
+        credentials: The server and the key.
+        repository: The repository's name; made by `create` where it does not exist.
+        base_branch: The branch that publishing merges into.
+        scratch: A folder for files on their way into the lake and copies of remote files.
+    """
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        *,
+        repository: str,
+        base_branch: str,
+        scratch: Path,
+    ) -> None:
+        self.credentials = credentials
+        self.repository = repository
+        self.base_branch = base_branch
+        self.scratch = scratch
+
+    @cached_property
+    def client(self) -> lakefs.Client:
+        """The official client, without retries of its own: a retried write hides its failure."""
+        import lakefs
+
+        return lakefs.Client(
+            host=self.credentials.endpoint,
+            username=self.credentials.access_key_id,
+            password=self.credentials.secret_access_key,
+            retries=0,
+        )
+
+    @cached_property
+    def pre_signed(self) -> bool:
+        """Whether bytes travel by pre-signed links, as they do where the store is S3."""
+        with self.errors():
+            return bool(self.client.storage_config.pre_sign_support)
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Turn the client's failures into sentences; see `plain_errors`."""
+        with plain_errors(self.credentials.endpoint):
+            yield
+
+    def repo(self) -> lakefs.Repository:
+        """The client's repository object."""
+        import lakefs
+
+        return lakefs.Repository(self.repository, client=self.client)
+
+    def create(self) -> None:
+        """Make the repository and protect its base branch, where that has not been done.
+
+        Protection lets merges through and refuses direct writes, so that nothing reaches the
+        base branch but a transaction. Safe to call from many processes at once.
+        """
+        import lakefs_sdk
+        from lakefs.exceptions import NotFoundException
+
+        with self.errors():
+            repo = self.repo()
+            prefix = self.client.storage_config.default_namespace_prefix or "local://"
+            namespace = f"{prefix.rstrip('/')}/{self.repository}"
+            repo.create(namespace, default_branch=self.base_branch, exist_ok=True)
+            try:
+                repo.branch(self.base_branch).get_commit()
+            except NotFoundException as error:
+                raise LakeError(
+                    f"repository {self.repository!r} has no branch {self.base_branch!r}: create "
+                    "it there, or correct LAKEFS_BRANCH."
+                ) from error
+            settings = self.client.sdk_client.repositories_api
+            rules = settings.get_branch_protection_rules(self.repository)
+            if self.base_branch not in {rule.pattern for rule in rules}:
+                settings.set_branch_protection_rules(
+                    self.repository,
+                    [*rules, lakefs_sdk.BranchProtectionRule(pattern=self.base_branch)],
+                )
+
+    def head(self, ref: str | None = None) -> str:
+        """The commit that a branch, a tag or an expression names now; the base branch's if None."""
+        with self.errors():
+            return str(self.repo().ref(ref or self.base_branch).get_commit().id)
+
+    def snapshot(self, ref: str | None = None) -> Snapshot:
+        """Pin a state of the lake for reading; the base branch's head if `ref` is None."""
+        return Snapshot(self, self.head(ref))
+
+    def transaction(self, branch: str, tables: Sequence[str]) -> Transaction:
+        """Open a transaction that may write the partitions of `tables` only.
+
+        Args:
+            branch: The work branch's name, unique to this attempt of this step of this run.
+            tables: The names of the tables that it may write.
+        """
+        return Transaction(self, branch=branch, tables=tables)
+
+    def commit_info(self, commit: str) -> dict[str, Any]:
+        """A commit's id, parents, message, time (seconds since 1970, UTC) and metadata."""
+        with self.errors():
+            found = self.repo().ref(commit).get_commit()
+        return {
+            "id": found.id,
+            "parents": list(found.parents),
+            "message": found.message,
+            "creation_date": found.creation_date,
+            "metadata": dict(found.metadata or {}),
+        }
+
+    def work_branches(self) -> list[str]:
+        """The names of the work branches that failed or unfinished transactions left behind."""
+        with self.errors():
+            return [branch.id for branch in self.repo().branches(prefix="tx-")]

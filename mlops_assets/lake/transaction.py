@@ -1,0 +1,303 @@
+"""Transactions: how a step's results reach the base branch, whole or not at all.
+
+Open (pin the base branch's head, make a work branch from it) → write → audit → commit → merge.
+Before the merge nothing is visible, after it everything is. A transaction that fails leaves its
+work branch behind, for the post-mortem, and the base branch as it was.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from mlops_assets.lake.errors import ConflictError, LakeError
+from mlops_assets.lake.manifest import File, Manifest
+from mlops_assets.lake.partition import MANIFEST_NAME, Partition, TablePartition
+from mlops_assets.lake.snapshot import METADATA_KEY, Snapshot
+
+if TYPE_CHECKING:
+    from lakefs.branch import Branch
+
+    from mlops_assets.lake.connection import Lake
+
+PARQUET_TYPE = "application/vnd.apache.parquet"
+JSON_TYPE = "application/json"
+CONTENT_TYPES = {".parquet": PARQUET_TYPE, ".json": JSON_TYPE, ".html": "text/html"}
+DEFAULT_TYPE = "application/octet-stream"
+
+
+@dataclass(frozen=True)
+class PublishedPartition:
+    """A partition as a transaction published it.
+
+    Attributes:
+        key: Its table and partition.
+        manifest: What it consists of.
+        commit: The work commit that first held this content: the result's name.
+        pin: The state that its inputs were read from: that commit's first parent.
+        changed: Whether this transaction changed it; if not, the content was there already.
+    """
+
+    key: TablePartition
+    manifest: Manifest
+    commit: str
+    pin: str
+    changed: bool
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What a transaction published.
+
+    Attributes:
+        pin: The commit that the transaction read.
+        commit: Its work commit; None if nothing changed.
+        merge: The commit that put it on the base branch; None if nothing changed.
+        partitions: Everything that it wrote, changed or not, sorted by table and partition.
+    """
+
+    pin: str
+    commit: str | None
+    merge: str | None
+    partitions: Sequence[PublishedPartition]
+
+
+class Transaction:
+    """One attempt of one step to publish partitions.
+
+    A context manager: left by an exception, it keeps the work branch, with all that was written
+    committed to it where that is possible.
+
+    Attributes:
+        branch: The name of the work branch.
+        snapshot: The pinned state that the step reads.
+        scratch: An empty folder for the files that it writes, removed at the end.
+    """
+
+    snapshot: Snapshot
+    scratch: Path
+
+    def __init__(self, lake: Lake, *, branch: str, tables: Sequence[str]) -> None:
+        self.branch = branch
+        self._lake = lake
+        self._tables = frozenset(tables)
+        self._written: dict[TablePartition, Manifest] = {}
+        self._unchanged: set[TablePartition] = set()
+        self._publication: Publication | None = None
+
+    def __enter__(self) -> Self:
+        self.scratch = self._lake.scratch / self.branch
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        self.scratch.mkdir(parents=True)
+        self.snapshot = self._lake.snapshot()
+        with self._lake.errors():
+            self._branch().create(self.snapshot.commit)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        if error is None and self._publication is None:
+            raise LakeError(f"transaction {self.branch} ended without `publish`.")
+
+    def _branch(self) -> Branch:
+        return self._lake.repo().branch(self.branch)
+
+    def write(self, manifests: Mapping[TablePartition, tuple[Manifest, Path]]) -> None:
+        """Put partitions onto the work branch; what equals the pinned state costs no upload.
+
+        Args:
+            manifests: For each partition what it is to consist of, and the folder that holds
+                its files under their names.
+
+        Raises:
+            LakeError: The partition's table is not one that this transaction may write.
+        """
+        for table, keys in _by_table(manifests):
+            if table not in self._tables:
+                raise LakeError(
+                    f"transaction {self.branch} may write {', '.join(sorted(self._tables))} and "
+                    f"tried to write {table}."
+                )
+            pinned = self.snapshot.stored(table, [key.partition for key in keys])
+            for key in keys:
+                manifest, folder = manifests[key]
+                before = pinned.get(key.partition)
+                self._written[key] = manifest
+                if before is not None and before.manifest == manifest:
+                    self._unchanged.add(key)
+                    continue
+                self._upload(key, manifest, folder, before.manifest if before else None)
+
+    def remove(self, keys: Iterable[TablePartition]) -> None:
+        """Take partitions away, where they exist at the pin."""
+        for table, group in _by_table(keys):
+            if table not in self._tables:
+                raise LakeError(f"transaction {self.branch} may not remove from {table}.")
+            pinned = self.snapshot.stored(table, [key.partition for key in group])
+            with self._lake.errors():
+                for part in pinned.values():
+                    names = [MANIFEST_NAME, *(file.name for file in part.manifest.files)]
+                    self._branch().delete_objects([f"{part.key.folder}{name}" for name in names])
+
+    def _upload(
+        self, key: TablePartition, manifest: Manifest, folder: Path, before: Manifest | None
+    ) -> None:
+        held = set(before.files) if before else set()
+        with self._lake.errors():
+            for file in manifest.files:
+                if file not in held:
+                    content = (folder / file.name).read_bytes()
+                    self._put(f"{key.folder}{file.name}", content, {})
+            dropped = {file.name for file in held} - {file.name for file in manifest.files}
+            if dropped:
+                self._branch().delete_objects([f"{key.folder}{name}" for name in sorted(dropped)])
+            text = manifest.to_json()
+            self._put(key.manifest_path, text.encode(), {METADATA_KEY: text})
+
+    def _put(self, path: str, content: bytes, metadata: dict[str, str]) -> None:
+        writer = self._branch().object(path).writer(
+            mode="wb",
+            pre_sign=self._lake.pre_signed,
+            content_type=CONTENT_TYPES.get(Path(path).suffix, DEFAULT_TYPE),
+            metadata=metadata,
+        )
+        with writer:
+            writer.write(content)
+
+    def keep(self, message: str, metadata: Mapping[str, str]) -> str:
+        """Commit what was written to the work branch without publishing it, for a post-mortem.
+
+        Returns:
+            The work branch's head.
+        """
+        from lakefs.exceptions import BadRequestException
+
+        with self._lake.errors():
+            try:
+                return str(self._branch().commit(message, dict(metadata)).get_commit().id)
+            except BadRequestException:
+                # Everything written equals the pinned state: there is nothing to commit.
+                return str(self._branch().get_commit().id)
+
+    def publish(self, message: str, metadata: Mapping[str, str]) -> Publication:
+        """Commit what was written and merge it into the base branch.
+
+        Args:
+            message: The commit's message.
+            metadata: What the commit shall say of the run that made it.
+
+        Returns:
+            What is on the base branch now, each partition with the commit that names it.
+
+        Raises:
+            ConflictError: Another writer published one of these partitions since the pin; the
+                sentence names it. Nothing of this transaction shows.
+        """
+        from lakefs.exceptions import BadRequestException
+
+        commit = merge = None
+        with self._lake.errors():
+            branch = self._branch()
+            try:
+                commit = str(branch.commit(message, dict(metadata)).get_commit().id)
+            except BadRequestException as error:
+                if "no changes" not in str(error.body.get("message", "")):
+                    raise
+            if commit is not None:
+                merge = self._merge(branch, message, metadata)
+            branch.delete()
+        names = {key: (commit, self.snapshot.commit) for key in self._written}
+        if self._unchanged or commit is None:
+            unchanged = self._written.keys() if commit is None else self._unchanged
+            names |= self._first_held(unchanged)
+        self._publication = Publication(
+            pin=self.snapshot.commit,
+            commit=commit,
+            merge=merge,
+            partitions=[
+                PublishedPartition(
+                    key=key,
+                    manifest=manifest,
+                    commit=str(names[key][0]),
+                    pin=str(names[key][1]),
+                    changed=commit is not None and key not in self._unchanged,
+                )
+                for key, manifest in sorted(self._written.items())
+            ],
+        )
+        return self._publication
+
+    def _merge(self, branch: Branch, message: str, metadata: Mapping[str, str]) -> str:
+        from lakefs.exceptions import ConflictException
+
+        try:
+            return branch.merge_into(
+                self._lake.base_branch, message=message, metadata=dict(metadata)
+            )
+        except ConflictException as error:
+            raise ConflictError(self._winner()) from error
+
+    def _winner(self) -> str:
+        """The sentence that names who published one of our partitions since the pin."""
+        changed = [key for key in sorted(self._written) if key not in self._unchanged]
+        for commit in self._lake.repo().ref(self._lake.base_branch).log(
+            objects=[key.manifest_path for key in changed], max_amount=1
+        ):
+            run = (commit.metadata or {}).get("dagster/run_id", "an unnamed run")
+            return (
+                f"{changed[0]}{f' and {len(changed) - 1} more' if len(changed) > 1 else ''} was "
+                f"published by another writer meanwhile (run {run}, commit {commit.id[:12]}): "
+                f"nothing of {self.branch} shows; materialize again to build on the new state."
+            )
+        return f"the base branch moved in a way that {self.branch} conflicts with; run it again."
+
+    def _first_held(
+        self, keys: Iterable[TablePartition]
+    ) -> dict[TablePartition, tuple[str, str]]:
+        """For partitions equal to the pinned state, the work commit that made them and its pin.
+
+        One walk of the log answers for all of a table: a commit's diff to its first parent
+        names what it changed.
+        """
+        found: dict[TablePartition, tuple[str, str]] = {}
+        repo = self._lake.repo()
+        with self._lake.errors():
+            for table, group in _by_table(keys):
+                wanted = {key.manifest_path: key for key in group}
+                log: Iterator[Any] = repo.ref(self.snapshot.commit).log(prefixes=[f"{table}/"])
+                for commit in log:
+                    parent = commit.parents[0]
+                    for change in repo.ref(parent).diff(
+                        other_ref=commit.id, prefix=f"{table}/", type="two_dot"
+                    ):
+                        if (key := wanted.pop(change.path, None)) is not None:
+                            found[key] = (commit.id, parent)
+                    if not wanted:
+                        break
+        return found
+
+
+def _by_table(
+    keys: Iterable[TablePartition],
+) -> Iterator[tuple[str, list[TablePartition]]]:
+    tables: dict[str, list[TablePartition]] = {}
+    for key in sorted(keys):
+        tables.setdefault(key.table, []).append(key)
+    yield from tables.items()
+
+
+def describe(folder: Path, *, rows: int | None = None, schema: Mapping[str, str] | None = None) -> Manifest:
+    """Make the manifest of a folder whose files, and no others, are a partition's."""
+    files = tuple(File.of(path.name, path) for path in sorted(folder.iterdir()) if path.is_file())
+    return Manifest(files=files, rows=rows, schema=schema or {})
+
+

