@@ -1,0 +1,1 @@
+{{ outcome_history('carrier', ['origin', 'carrier']) }}

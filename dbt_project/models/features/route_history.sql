@@ -1,0 +1,1 @@
+{{ outcome_history('route', ['origin', 'dest']) }}
