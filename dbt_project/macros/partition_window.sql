@@ -54,3 +54,14 @@
 {% macro window_start() -%}
     {{ start_of_day("date '" ~ partition_window().first_day ~ "'") }}
 {%- endmacro %}
+
+{#- Every local day of the partition window as text, in order. -#}
+{% macro window_days() -%}
+    {%- set window = partition_window() -%}
+    {%- set first = modules.datetime.datetime.strptime(window.first_day, '%Y-%m-%d') -%}
+    {%- set days = [] -%}
+    {%- for n in range(window.days) -%}
+        {%- do days.append((first + modules.datetime.timedelta(days=n)).strftime('%Y-%m-%d')) -%}
+    {%- endfor -%}
+    {{ return(days) }}
+{%- endmacro %}

@@ -7,8 +7,10 @@ the parsed project is kept under a digest of what it was parsed from.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import tempfile
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -16,20 +18,19 @@ from typing import Any
 
 import dagster as dg
 
+from mlops_assets.settings import settings
+
 PROJECT_FILES = (".sql", ".yml", ".yaml", ".csv")
 MANIFEST = "manifest.json"
 
 
-def prepared(project: Path, store: Path) -> Path:
+def prepared(project: Path) -> Path:
     """The folder that holds `manifest.json` for the project as it is now, parsed where needed.
-
-    Args:
-        project: The dbt project's folder.
-        store: Where parsed projects are kept, one folder for each digest.
 
     Raises:
         dagster.DagsterInvalidDefinitionError: The project does not parse; with dbt's own words.
     """
+    store = settings().home / "dbt"
     target = store / _digest(project)
     if not (target / MANIFEST).is_file():
         store.mkdir(parents=True, exist_ok=True)
@@ -42,6 +43,13 @@ def prepared(project: Path, store: Path) -> Path:
             if not (target / MANIFEST).is_file():
                 raise
     return target
+
+
+@cache
+def load(project: Path) -> Mapping[str, Any]:
+    """The content of the project's `manifest.json`."""
+    content: Mapping[str, Any] = json.loads((prepared(project) / MANIFEST).read_text())
+    return content
 
 
 def parse(project: Path, target: Path) -> Any:

@@ -5,9 +5,6 @@ own partitions map to; its models write the files that are committed, and their 
 files. Nothing is recorded as materialized before the merge.
 """
 
-from __future__ import annotations
-
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +17,6 @@ from dagster_dbt.asset_utils import get_asset_check_key_for_test, get_upstream_u
 from mlops_assets.components import dbt_build, dbt_manifest, publishing
 from mlops_assets.engines import duckdb as engine
 from mlops_assets.lake import Lake, Manifest, TablePartition, Transaction
-from mlops_assets.settings import settings
 
 DATABASE = "warehouse"
 
@@ -58,18 +54,16 @@ class DbtWarehouse(dg.Component, dg.Model, dg.Resolvable):
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Make one multi-asset of each step."""
-        root = context.project_root
-        project = DbtProject(root / self.project)
-        store = settings().home / "dbt"
-        target = dbt_manifest.prepared(project.project_dir, store)
-        manifest = json.loads((target / dbt_manifest.MANIFEST).read_text())
+        project = DbtProject(context.project_root / self.project)
+        prepared = dbt_manifest.prepared(project.project_dir)
+        manifest = dbt_manifest.load(project.project_dir)
         partitions = dg.DailyPartitionsDefinition(
             start_date=self.first_day, end_date=self.end_day, timezone=self.time_zone
         )
         translator = WarehouseTranslator(self.owner)
         return dg.Definitions(
             assets=[
-                _step_assets(step, project, target, manifest, partitions, translator)
+                _step_assets(step, project, prepared, manifest, partitions, translator)
                 for step in self.steps
             ]
         )
@@ -91,8 +85,8 @@ class WarehouseTranslator(DagsterDbtTranslator):
         return str(dbt_resource_props["schema"])
 
     def get_owners(self, dbt_resource_props: Mapping[str, Any]) -> Sequence[str]:
-        """The owner that the model's `meta` names, else the warehouse's."""
-        return [_meta(dbt_resource_props).get("owner", self._owner)]
+        """The owner that a feature view names, else the warehouse's."""
+        return [_feature_view(dbt_resource_props).get("owner", self._owner)]
 
     def get_description(self, dbt_resource_props: Mapping[str, Any]) -> str:
         """The model's description; its SQL is one click away in the code reference."""
@@ -108,8 +102,7 @@ class WarehouseTranslator(DagsterDbtTranslator):
         dbt_parent_resource_props: Mapping[str, Any],
     ) -> dg.PartitionMapping | None:
         """A feature view maps to its own day and its look-back; any other model to its own day."""
-        view = _meta(dbt_resource_props).get("feature_view", {})
-        look_back = int(view.get("look_back_days", 0))
+        look_back = int(_feature_view(dbt_resource_props).get("look_back_days", 0))
         if look_back and "partition_by" in dbt_parent_resource_props.get("config", {}):
             return dg.TimeWindowPartitionMapping(
                 start_offset=-look_back, allow_nonexistent_upstream_partitions=True
@@ -117,8 +110,9 @@ class WarehouseTranslator(DagsterDbtTranslator):
         return None
 
 
-def _meta(properties: Mapping[str, Any]) -> Mapping[str, Any]:
-    return properties.get("config", {}).get("meta") or properties.get("meta") or {}
+def _feature_view(properties: Mapping[str, Any]) -> Mapping[str, Any]:
+    meta = properties.get("config", {}).get("meta", {})
+    return meta.get("feature_view", {})
 
 
 def _step_assets(
@@ -185,6 +179,9 @@ class Build:
             database = transaction.scratch / f"{DATABASE}.duckdb"
             written = transaction.scratch / "tables"
             self._show_inputs(transaction, database)
+            folders = self._folders(written)
+            for folder in folders:
+                folder.mkdir(parents=True)
             outcome = dbt_build.build(
                 self._project,
                 self._prepared,
@@ -192,8 +189,8 @@ class Build:
                 database,
                 {"first_day": days[0], "last_day": days[-1], "lake_root": str(written)},
             )
-            transaction.write(self._described(written))
-            message = f"{publishing.step_name(context)}: {days[0]} to {days[-1]}"
+            transaction.write(_described(folders))
+            message = publishing.step_message(context)
             metadata = publishing.commit_metadata(context)
             checks = list(self._check_results(outcome))
             if not outcome.succeeded:
@@ -226,16 +223,14 @@ class Build:
                     name=properties["name"],
                 )
 
-    def _described(self, written: Path) -> dict[TablePartition, tuple[Manifest, Path]]:
-        folders = {
-            written / publishing.table_name(key) / partition.path: TablePartition(
-                publishing.table_name(key), partition
-            )
-            for key in self._models
+    def _folders(self, written: Path) -> dict[Path, TablePartition]:
+        """Where the models write each partition; dbt's COPY makes no folders."""
+        tables = [publishing.table_name(key) for key in self._models]
+        return {
+            written / table / partition.path: TablePartition(table, partition)
+            for table in tables
             for partition in publishing.output_partitions(self._context)
         }
-        described = engine.describe_tables(folder for folder in folders if folder.is_dir())
-        return {folders[folder]: (found, folder) for folder, found in described.items()}
 
     def _check_results(self, outcome: dbt_build.BuildOutcome) -> Iterator[dg.AssetCheckResult]:
         selected = self._context.selected_asset_check_keys
@@ -253,6 +248,13 @@ class Build:
                 severity=dg.AssetCheckSeverity.ERROR if severe else dg.AssetCheckSeverity.WARN,
                 metadata={"rows that break it": node.failures, "dbt says": node.message},
             )
+
+
+def _described(folders: Mapping[Path, TablePartition]) -> dict[TablePartition, tuple[Manifest, Path]]:
+    """The partitions that were written; a model that failed left its folders empty."""
+    written = [folder for folder in folders if any(folder.iterdir())]
+    described = engine.describe_tables(written)
+    return {folders[folder]: (manifest, folder) for folder, manifest in described.items()}
 
 
 def _failure(outcome: dbt_build.BuildOutcome, branch: str) -> str:

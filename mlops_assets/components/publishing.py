@@ -97,6 +97,15 @@ def step_name(context: dg.AssetExecutionContext) -> str:
     return context.op_execution_context.op_handle.name
 
 
+def step_message(context: dg.AssetExecutionContext) -> str:
+    """A commit's message: the step and the partitions that it made."""
+    keys = [key for key in partition_keys(context) if key is not None]
+    if not keys:
+        return step_name(context)
+    span = keys[0] if len(keys) == 1 else f"{keys[0]} to {keys[-1]}"
+    return f"{step_name(context)}: {span}"
+
+
 def open_transaction(
     context: dg.AssetExecutionContext, lake: Lake, *, also: Sequence[str] = ()
 ) -> Transaction:

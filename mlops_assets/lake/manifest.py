@@ -68,6 +68,11 @@ class Manifest:
         content = json.dumps([[file.name, file.sha256] for file in self.files])
         return hashlib.sha256(content.encode()).hexdigest()
 
+    @classmethod
+    def of_folder(cls, folder: Path) -> Manifest:
+        """Describe a folder whose files, no table among them, are a partition's content."""
+        return cls(files=tuple(File.of(path.name, path) for path in folder.iterdir()))
+
     def to_json(self) -> str:
         """Serialise, the same content always to the same text."""
         return json.dumps(

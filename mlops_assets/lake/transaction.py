@@ -15,8 +15,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from mlops_assets.lake.errors import ConflictError, LakeError
-from mlops_assets.lake.manifest import File, Manifest
-from mlops_assets.lake.partition import MANIFEST_NAME, Partition, TablePartition
+from mlops_assets.lake.manifest import Manifest
+from mlops_assets.lake.partition import MANIFEST_NAME, TablePartition
 from mlops_assets.lake.snapshot import METADATA_KEY, Snapshot
 
 if TYPE_CHECKING:
@@ -293,11 +293,4 @@ def _by_table(
     for key in sorted(keys):
         tables.setdefault(key.table, []).append(key)
     yield from tables.items()
-
-
-def describe(folder: Path, *, rows: int | None = None, schema: Mapping[str, str] | None = None) -> Manifest:
-    """Make the manifest of a folder whose files, and no others, are a partition's."""
-    files = tuple(File.of(path.name, path) for path in sorted(folder.iterdir()) if path.is_file())
-    return Manifest(files=files, rows=rows, schema=schema or {})
-
 

@@ -1,17 +1,37 @@
-{#- One table holding exactly the rows of the partition window, in the order of its unique key. -#}
+{#- A partitioned table of the lake: one sorted Parquet file for each day of the window, also for a
+    day without rows, under `<lake_root>/<schema>/<model>/day=<day>/`.
+
+    Those files are what is committed, so the model becomes a view of them and its tests read them.
+    Each day is a copy of its own: a partitioned copy on two threads wrote other bytes every time. -#}
+{% macro lake_files(model, days) -%}
+    {%- set folder = var('lake_root') ~ '/' ~ model.schema ~ '/' ~ model.identifier -%}
+    {%- set files = [] -%}
+    {%- for day in days -%}
+        {%- do files.append(folder ~ '/day=' ~ day ~ '/part-0.parquet') -%}
+    {%- endfor -%}
+    {{ return(files) }}
+{%- endmacro %}
+
 {% materialization lake_table, adapter='duckdb' %}
-    {%- set table = this.incorporate(type='table') -%}
-    {%- set existing = load_cached_relation(this) -%}
-    {%- if existing is not none and not existing.is_table -%}
-        {{ drop_relation_if_exists(existing) }}
-    {%- endif -%}
+    {%- set view = this.incorporate(type='view') -%}
+    {%- set day_column = config.require('partition_by') -%}
+    {%- set order = config.require('unique_key') | join(', ') -%}
+    {%- set days = window_days() -%}
+    {%- set files = lake_files(view, days) -%}
     {{ run_hooks(pre_hooks) }}
     {% call statement('main') -%}
-        create or replace table {{ table }} as
-        select * from ({{ compiled_code }}) as model
-        order by {{ config.require('unique_key') | join(', ') }}
+        create temporary table rows_of_{{ view.identifier }} as
+        select * from ({{ compiled_code }}) as model order by {{ day_column }}, {{ order }};
+        {% for day in days -%}
+        copy (
+            select * from rows_of_{{ view.identifier }} where {{ day_column }} = date '{{ day }}'
+            order by {{ order }}
+        ) to '{{ files[loop.index0] }}' (format parquet, compression zstd);
+        {% endfor -%}
+        drop table rows_of_{{ view.identifier }};
+        create or replace view {{ view }} as from read_parquet({{ files }});
     {%- endcall %}
     {{ run_hooks(post_hooks) }}
     {{ adapter.commit() }}
-    {{ return({'relations': [table]}) }}
+    {{ return({'relations': [view]}) }}
 {% endmaterialization %}

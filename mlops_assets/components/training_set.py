@@ -1,0 +1,225 @@
+"""Training sets: a spine of events, each with what was known of it at its prediction time.
+
+No row sees the future: features by as-of join at the prediction time, training labels only if
+they were known before the first prediction of the evaluated month.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+from zoneinfo import ZoneInfo
+
+import dagster as dg
+from pydantic import Field
+
+from mlops_assets.components import dbt_manifest
+from mlops_assets.engines import duckdb as engine
+from mlops_assets.engines.as_of import FeatureView, as_of_join, feature_column
+from mlops_assets.engines.duckdb import literal, quote
+from mlops_assets.lake import Manifest, Partition, Snapshot, TablePartition
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+PREDICTED_AT = "predicted_at"
+SPLIT = "split"
+FILE = "part-0.parquet"
+
+
+class Spine(dg.Model, dg.Resolvable):
+    """The events whose label is predicted.
+
+    Attributes:
+        table: Their table in the lake.
+        keys: The columns that name an event.
+        day: Its column of the local day, by which the table is partitioned.
+        event_time: Its column of the moment that is predicted for (UTC).
+        lead_minutes: How long before that moment the prediction is made.
+        label: The column to predict; null where the event has no label.
+        label_known_at: The column of the moment from which the label is known (UTC).
+        features: The columns that are known at the prediction time.
+    """
+
+    table: str
+    keys: Sequence[str]
+    day: str
+    event_time: str
+    lead_minutes: Annotated[int, Field(gt=0)]
+    label: str
+    label_known_at: str
+    features: Sequence[str]
+
+
+def feature_views(project: Path, names: Sequence[str]) -> list[FeatureView]:
+    """Feature views by name, as the `feature_view` blocks of the dbt models declare them.
+
+    Raises:
+        dagster.DagsterInvalidDefinitionError: There is no such view.
+    """
+    views = {
+        node["name"]: FeatureView(
+            table=f"{node['schema']}/{node['name']}", **node["config"]["meta"]["feature_view"]
+        )
+        for node in dbt_manifest.load(project)["nodes"].values()
+        if "feature_view" in node["config"].get("meta", {})
+    }
+    for name in names:
+        if name not in views:
+            raise dg.DagsterInvalidDefinitionError(
+                f"there is no feature view {name!r}: the dbt project declares "
+                f"{', '.join(sorted(views))}."
+            )
+    return [views[name] for name in names]
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """How a month's training set is made and read.
+
+    Attributes:
+        spine: The events.
+        views: The feature views that are joined to them.
+        months: How many months before the evaluated one are trained on.
+        segment: The column by which the rows are read.
+        time_zone: The time zone whose months they are.
+    """
+
+    spine: Spine
+    views: Sequence[FeatureView]
+    months: int
+    segment: str
+    time_zone: str
+
+    @property
+    def tables(self) -> list[str]:
+        """The tables that it reads."""
+        return [self.spine.table, *(view.table for view in self.views)]
+
+    @property
+    def features(self) -> list[str]:
+        """The columns that a model is trained on."""
+        joined = [feature_column(view, name) for view in self.views for name in view.features]
+        return [*self.spine.features, *joined]
+
+    @property
+    def digest(self) -> str:
+        """A digest of the declaration, for the code version."""
+        text = repr((self.spine, self.views, self.months, self.segment, self.time_zone))
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    def build(self, snapshot: Snapshot, month: Partition, folder: Path) -> Manifest:
+        """Make one month's training set from pinned tables.
+
+        Args:
+            snapshot: The pin to read from.
+            month: The partition to make, its one dimension the month.
+            folder: Where its file is written; made here.
+
+        Raises:
+            MissingPartitionError: A day of its window does not exist at the pin.
+        """
+        import duckdb
+
+        folder.mkdir(parents=True)
+        window = Window.of(dict(month.values)["month"], self.months, self.time_zone)
+        days = [Partition.of({"day": day}) for day in window.days]
+        with duckdb.connect() as connection:
+            for table in self.tables:
+                schema, name = table.split("/")
+                engine.create_view(
+                    connection, snapshot, table, days, schema=schema, name=name
+                )
+            connection.execute(
+                f"copy ({self._query(window)} order by {quote(self.segment)}, {SPLIT}, "
+                f"{', '.join(map(quote, self.spine.keys))}) to {literal(folder / FILE)} "
+                "(format parquet, compression zstd)"
+            )
+        return engine.describe_tables([folder])[folder]
+
+    def _query(self, window: "Window") -> str:
+        spine = self.spine
+        predicted = f"{quote(spine.event_time)} - interval {spine.lead_minutes} minute"
+        evaluated = f"{quote(spine.day)} >= date {literal(window.month)}"
+        # The longest-lived feature of the window's first rows could lie before the window.
+        settled = window.start + timedelta(hours=max((v.ttl_hours or 0) for v in self.views))
+        # A label that became known after the month's first prediction is not there to train on.
+        cutoff = window.evaluated_from - timedelta(minutes=spine.lead_minutes)
+        columns = dict.fromkeys(
+            [
+                *spine.keys,
+                *spine.features,
+                *(entity for view in self.views for entity in view.entities),
+                self.segment,
+                spine.day,
+                spine.label,
+            ]
+        )
+        return as_of_join(
+            f"(select {', '.join(map(quote, columns))}, {predicted} as {PREDICTED_AT}, "
+            f"case when {evaluated} then 'evaluate' else 'train' end as {SPLIT} "
+            f"from {'.'.join(map(quote, spine.table.split('/')))} "
+            f"where {quote(spine.label)} is not null and ({evaluated} or "
+            f"({quote(spine.label_known_at)} <= timestamp {literal(cutoff)} "
+            f"and {predicted} >= timestamp {literal(settled)})))",
+            PREDICTED_AT,
+            self.views,
+        )
+
+    def rows(
+        self, snapshot: Snapshot, source: TablePartition, segment: str, split: str
+    ) -> "pa.Table":
+        """Read the rows of one segment and split, `train` or `evaluate`.
+
+        Raises:
+            MissingPartitionError: The training set does not exist at the pin.
+        """
+        import pyarrow.parquet as pq
+
+        stored = snapshot.require(source.table, [source.partition])
+        [path] = snapshot.files(list(stored.values()))
+        return pq.read_table(
+            path, filters=[(self.segment, "=", segment), (SPLIT, "=", split)], partitioning=None
+        )
+
+
+@dataclass(frozen=True)
+class Window:
+    """The days that a training set is made of.
+
+    Attributes:
+        month: The first day of the evaluated month.
+        start: The moment at which the first training day begins (UTC, without time zone).
+        evaluated_from: The moment at which the evaluated month begins (UTC, without time zone).
+        days: Every local day, from the first of training to the last of the month.
+    """
+
+    month: str
+    start: datetime
+    evaluated_from: datetime
+    days: Sequence[str]
+
+    @classmethod
+    def of(cls, month: str, months_before: int, time_zone: str) -> "Window":
+        """The window of `month` (as `2013-12`) and of so many months before it."""
+        year, number = map(int, month.split("-"))
+        first, evaluated, end = (
+            datetime((year * 12 + number - 1 + shift) // 12, (number - 1 + shift) % 12 + 1, 1)
+            for shift in (-months_before, 0, 1)
+        )
+        zone = ZoneInfo(time_zone)
+        start, evaluated_from = (
+            moment.replace(tzinfo=zone).astimezone(UTC).replace(tzinfo=None)
+            for moment in (first, evaluated)
+        )
+        return cls(
+            month=evaluated.date().isoformat(),
+            start=start,
+            evaluated_from=evaluated_from,
+            days=[
+                (first + timedelta(days=day)).date().isoformat()
+                for day in range((end - first).days)
+            ],
+        )
