@@ -108,7 +108,8 @@ def evaluate(
     not matter.
 
     Raises:
-        UnusableRowsError: No rows, one outcome only, lengths that differ, or a score outside [0, 1].
+        UnusableRowsError: No rows, one outcome only, lengths that differ, a score outside
+            [0, 1], or a baseline that is never wrong.
     """
     import numpy as np
 

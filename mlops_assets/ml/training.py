@@ -30,7 +30,7 @@ class Estimator(BaseModel):
 
     objective: Literal["binary:logistic"] = "binary:logistic"
     tree_method: Literal["hist"] = "hist"
-    rounds: int = Field(200, ge=1, le=10_000)
+    rounds: int = Field(150, ge=1, le=10_000)
     depth: int = Field(6, ge=1, le=16)
     eta: float = Field(0.06, gt=0, le=1)
     subsample: float = Field(0.8, gt=0, le=1)

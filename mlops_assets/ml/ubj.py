@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 from typing import TypeAlias
 
-Value: TypeAlias = "None | bool | int | float | str | bytes | list[Value] | dict[str, Value]"
+Value: TypeAlias = "bool | int | float | str | bytes | list[Value] | dict[str, Value] | None"
 
 _SCALARS = {b"i": "b", b"U": "B", b"I": "h", b"l": "i", b"L": "q", b"d": "f", b"D": "d"}
 _CONSTANTS: dict[bytes, Value] = {b"Z": None, b"T": True, b"F": False}
