@@ -20,20 +20,25 @@
     (cast(floor({{ hhmm }} / 100) as integer) * 60 + mod({{ hhmm }}, 100))
 {%- endmacro %}
 
-{#- The UTC instant at which a clock in `zone` first shows `hhmm` after the UTC instant `since`.
-    The reading carries no date, so nothing may lie a whole day after `since`. It goes back to UTC
-    through the zone, not by adding minutes: a clock that was changed in flight moves the wall time
-    and not the landing. -#}
+{#- Minutes after midnight that a clock shows at a local timestamp. -#}
+{% macro clock_minute(wall_time) -%}
+    cast(extract(hour from {{ wall_time }}) * 60 + extract(minute from {{ wall_time }}) as integer)
+{%- endmacro %}
+
+{#- The UTC instant at which a clock in `zone` first shows `hhmm` at or after the UTC instant
+    `since`. The reading carries no date, so it must lie within a day of `since`.
+
+    The way back to UTC is a detour around an ambiguity: when clocks go back, one hour of wall time
+    happens twice, and DuckDB takes the second where Spark takes the first. So the minutes that the
+    wall clock advanced are added to `since`, and the result is moved by what the clock was changed
+    on the way, if it was. -#}
 {% macro instant_of_clock(hhmm, since, zone) -%}
-    {%- set local_since = utc_to_local(since, zone) -%}
-    {%- set minutes_since_midnight = "(extract(hour from " ~ local_since ~ ") * 60 + extract(minute from "
-        ~ local_since ~ "))" -%}
-    {{ local_to_utc(
-        add_minutes(
-            local_since,
-            "mod(" ~ minute_of_day(hhmm) ~ " - " ~ minutes_since_midnight ~ " + 1440, 1440)"
-        ),
-        zone
+    {%- set wall_since = utc_to_local(since, zone) -%}
+    {%- set advance = "mod(" ~ minute_of_day(hhmm) ~ " - " ~ clock_minute(wall_since) ~ " + 1440, 1440)" -%}
+    {%- set unchanged = add_minutes(since, advance) -%}
+    {{ add_minutes(
+        unchanged,
+        minutes_between(utc_to_local(unchanged, zone), add_minutes(wall_since, advance))
     ) }}
 {%- endmacro %}
 

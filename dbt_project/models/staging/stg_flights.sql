@@ -9,11 +9,18 @@ with flights as (
 located as (
     select
         flights.*,
-        coalesce(airports.tzone, {{ unlisted_airport_time_zone('flights.dest') }}) as destination_time_zone,
-        {{ add_minutes('flights.scheduled_departure_at', 'flights.dep_delay') }} as departed_at
+        coalesce(airports.tzone, {{ unlisted_airport_time_zone('flights.dest') }}) as destination_time_zone
     from flights
     left join {{ source('raw', 'airports') }} as airports on flights.dest = airports.faa
     where {{ in_window('flights.flight_date') }}
+),
+
+scheduled as (
+    select
+        *,
+        {{ instant_of_clock('sched_arr_time', 'scheduled_departure_at', 'destination_time_zone') }}
+            as scheduled_arrival_at
+    from located
 )
 
 select
@@ -26,16 +33,15 @@ select
     cast(dest as varchar) as dest,
     cast(distance as integer) as distance_miles,
     cast(destination_time_zone as varchar) as destination_time_zone,
-    {{ instant_of_clock('sched_arr_time', 'scheduled_departure_at', 'destination_time_zone') }}
-        as scheduled_arrival_at,
-    departed_at,
-    -- A diverted flight has an arrival time at times, but of another airport and perhaps another
-    -- zone: without a delay at its destination it has not arrived.
-    case when arr_delay is not null then
-        {{ instant_of_clock('arr_time', 'departed_at', 'destination_time_zone') }}
-    end as arrived_at,
+    scheduled_arrival_at,
+    {{ add_minutes('scheduled_departure_at', 'dep_delay') }} as departed_at,
+    -- By the delay and not by the clock: a flight that landed at 1:14 on the night when clocks went
+    -- back has two instants by the clock. A diverted flight has a clock reading at times, of another
+    -- airport; it has no delay, and so it has not arrived.
+    {{ add_minutes('scheduled_arrival_at', 'arr_delay') }} as arrived_at,
+    cast(mod({{ minute_of_day('arr_time') }}, 1440) as integer) as arrival_clock_minute,
     cast(dep_delay as integer) as departure_delay_minutes,
     cast(arr_delay as integer) as arrival_delay_minutes,
     cast(air_time as integer) as air_minutes,
     dep_time is null as is_cancelled
-from located
+from scheduled
