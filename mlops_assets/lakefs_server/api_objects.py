@@ -1,0 +1,303 @@
+"""Endpoints of objects: upload, read, stat, list, delete, copy, and writing beside the server.
+
+Belongs here: reading these requests and writing their answers as the lakeFS API words them, byte
+ranges and signed URLs included. Does not: the rules (`objects`), the bytes (`blobs`).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import quote
+
+from mlops_assets.lakefs_server import objects, refs
+from mlops_assets.lakefs_server.asgi import Request, Response, Route, Routes, json_response
+from mlops_assets.lakefs_server.errors import ApiError, InvalidError, NotFoundError
+from mlops_assets.lakefs_server.multipart import form_file
+from mlops_assets.lakefs_server.objects import Listed
+from mlops_assets.lakefs_server.paging import page_of, paged
+from mlops_assets.lakefs_server.signing import Addresses
+from mlops_assets.lakefs_server.store import Store
+from mlops_assets.lakefs_server.tree import Entry
+
+_META = b"x-lakefs-meta-"
+_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+_MOST_DELETED = 1000
+_DEFAULT_TYPE = "application/octet-stream"
+
+
+class ObjectApi:
+    """Handlers over one store; `addresses` says where clients are told an object lies."""
+
+    def __init__(self, store: Store, addresses: Addresses) -> None:
+        self._store = store
+        self._addresses = addresses
+
+    def routes(self) -> Routes:
+        """This part of the route table."""
+        branch, ref = "repositories/*/branches/*", "repositories/*/refs/*"
+        return {
+            ("POST", f"{branch}/objects"): Route(self.upload, takes_bytes=True),
+            ("DELETE", f"{branch}/objects"): Route(self.delete),
+            ("POST", f"{branch}/objects/delete"): Route(self.delete_many, slow=True),
+            ("POST", f"{branch}/objects/copy"): Route(self.copy),
+            ("GET", f"{branch}/staging/backing"): Route(self.place),
+            ("PUT", f"{branch}/staging/backing"): Route(self.link, slow=True),
+            ("GET", f"{ref}/objects"): Route(self.read),
+            ("HEAD", f"{ref}/objects"): Route(self.read),
+            ("GET", f"{ref}/objects/stat"): Route(self.stat),
+            ("GET", f"{ref}/objects/ls"): Route(self.list),
+            ("GET", "signed/*"): Route(self.read_signed, public=True),
+            ("HEAD", "signed/*"): Route(self.read_signed, public=True),
+            ("PUT", "signed/*"): Route(self.write_signed, takes_bytes=True, public=True),
+        }
+
+    def upload(self, request: Request, name: str, branch: str) -> Response:
+        """Stage an object: a raw body, or the form field `content`."""
+        repository = self._store.repository(name)
+        path = refs.check_path(request.text("path"))
+        found = objects.writable_branch(
+            self._store, repository, branch, force=request.flag("force")
+        )
+        content_type = request.header("content-type") or _DEFAULT_TYPE
+        content = request.body
+        if content_type.startswith("multipart/"):
+            content, content_type = form_file(request.body, content_type, "content")
+        entry = objects.stage(
+            self._store,
+            found,
+            path,
+            request.blob or self._store.blobs.put(content),
+            content_type=content_type,
+            metadata=_metadata_of(request),
+            only_new=request.header("if-none-match") == "*",
+        )
+        return json_response(self._body(path, entry), 201)
+
+    def delete(self, request: Request, name: str, branch: str) -> Response:
+        """Stage a removal; no error if there is no such object."""
+        repository = self._store.repository(name)
+        found = objects.writable_branch(
+            self._store, repository, branch, force=request.flag("force")
+        )
+        path = refs.check_path(request.text("path"))
+        objects.delete(self._store, repository, found, [path])
+        return Response(204)
+
+    def delete_many(self, request: Request, name: str, branch: str) -> Response:
+        """Stage removals; what cannot be removed is listed in the answer, path by path."""
+        paths = request.json().get("paths")
+        if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
+            raise InvalidError("paths: required value: give a list of object paths")
+        if len(paths) > _MOST_DELETED:
+            raise InvalidError(f"request size exceeded, max paths is set to {_MOST_DELETED}")
+        repository = self._store.repository(name)
+        errors: list[dict[str, Any]] = []
+        try:
+            found = objects.writable_branch(
+                self._store, repository, branch, force=request.flag("force")
+            )
+        except ApiError as refusal:
+            if refusal.status != 403:
+                raise
+            errors = [
+                {"path": path, "status_code": refusal.status, "message": refusal.message}
+                for path in paths
+            ]
+        else:
+            objects.delete(self._store, repository, found, [path for path in paths if path])
+        return json_response({"errors": errors})
+
+    def copy(self, request: Request, name: str, branch: str) -> Response:
+        """Stage an object of any reference at another path."""
+        body = request.json()
+        repository = self._store.repository(name)
+        found = objects.writable_branch(
+            self._store, repository, branch, force=bool(body.get("force"))
+        )
+        source = body.get("src_ref") or branch, str(body.get("src_path") or "")
+        path = request.text("dest_path")
+        entry = objects.copy(self._store, repository, source, found, path)
+        return json_response(self._body(path, entry), 201)
+
+    def read(self, request: Request, name: str, ref: str) -> Response:
+        """An object's bytes, or (pre-signed) where to get them."""
+        path = request.text("path")
+        entry = objects.get(self._store, self._store.repository(name), ref, path)
+        if request.flag("presign") and request.method == "GET" and self._addresses.pre_sign:
+            url, _ = self._addresses.signed_url(request.base_url, "GET", entry.digest)
+            return Response(302, headers=[(b"location", url.encode())])
+        kind = entry.content_type if _is_header(entry.content_type) else _DEFAULT_TYPE
+        headers = [
+            (b"content-type", kind.encode()),
+            (b"x-content-type-options", b"nosniff"),
+            (b"content-disposition", f"attachment; filename*=UTF-8''{quote(path)}".encode()),
+        ]
+        return self._span(request, entry.digest, entry.size, entry.etag, headers)
+
+    def stat(self, request: Request, name: str, ref: str) -> Response:
+        """What is known of an object."""
+        path = request.text("path")
+        entry = objects.get(self._store, self._store.repository(name), ref, path)
+        url = request.base_url if request.flag("presign") else ""
+        return json_response(self._body(path, entry, presign=url))
+
+    def list(self, request: Request, name: str, ref: str) -> Response:
+        """Objects by path, with a delimiter folded into common prefixes."""
+        page = page_of(request)
+        found = objects.listing(
+            self._store, self._store.repository(name), ref, page, request.text("delimiter")
+        )
+        with_metadata = request.text("user_metadata", "true") != "false"
+        url = request.base_url if request.flag("presign") else ""
+
+        def body(line: Listed) -> dict[str, Any]:
+            if line.entry is None:
+                return _prefix_body(line.path)
+            shown = self._body(line.path, line.entry, presign=url)
+            if not with_metadata:
+                del shown["metadata"]
+            return shown
+
+        return paged(page, found, body, lambda line: line.path)
+
+    def place(self, request: Request, name: str, branch: str) -> Response:
+        """Where a client may put an object's bytes itself, to link them afterwards."""
+        repository = self._store.repository(name)
+        objects.writable_branch(self._store, repository, branch, force=request.flag("force"))
+        token = self._addresses.new_place(name, branch, refs.check_path(request.text("path")))
+        body: dict[str, Any] = {"physical_address": self._addresses.of_place(token)}
+        if request.flag("presign") and self._addresses.pre_sign:
+            url, expiry = self._addresses.signed_url(request.base_url, "PUT", token)
+            body |= {"presigned_url": url, "presigned_url_expiry": expiry}
+        return json_response(body)
+
+    def link(self, request: Request, name: str, branch: str) -> Response:
+        """Stage an object whose bytes a client has put down itself."""
+        body = request.json()
+        path = refs.check_path(request.text("path"))
+        repository = self._store.repository(name)
+        found = objects.writable_branch(
+            self._store, repository, branch, force=bool(body.get("force"))
+        )
+        address = str((body.get("staging") or {}).get("physical_address") or "")
+        token = self._addresses.check_place(address, name, branch, path)
+        blob = objects.placed(self._store, token, self._addresses.place_file(token))
+        checksum = str(body.get("checksum") or "").strip(' "')
+        if checksum != blob.etag or body.get("size_bytes", blob.size) != blob.size:
+            raise InvalidError(
+                f"the bytes at {address} have MD5 {blob.etag} and {blob.size} bytes, "
+                "not what the request says: put them down again"
+            )
+        entry = objects.stage(
+            self._store,
+            found,
+            path,
+            blob,
+            content_type=body.get("content_type") or _DEFAULT_TYPE,
+            metadata=body.get("user_metadata") or {},
+            only_new=request.header("if-none-match") == "*",
+            mtime=body.get("mtime"),
+        )
+        return json_response(self._body(path, entry))
+
+    def read_signed(self, request: Request, digest: str) -> Response:
+        """A blob's bytes, for whoever holds a signed URL that has not expired."""
+        self._check_signature(request, "GET", digest)
+        size = self._store.blobs.size(digest)
+        if size is None:
+            raise NotFoundError("no such object")
+        headers = [(b"content-type", _DEFAULT_TYPE.encode())]
+        return self._span(request, digest, size, digest, headers)
+
+    def write_signed(self, request: Request, token: str) -> Response:
+        """Put down bytes to be linked, for whoever holds a signed URL that has not expired."""
+        self._check_signature(request, "PUT", token)
+        blob = request.blob or self._store.blobs.put(request.body)
+        objects.remember_place(self._store, token, blob)
+        return Response(200, headers=[(b"etag", f'"{blob.etag}"'.encode())])
+
+    def _check_signature(self, request: Request, verb: str, name: str) -> None:
+        self._addresses.check_signature(
+            verb, name, request.number("expires", 0), request.text("signature")
+        )
+
+    def _body(self, path: str, entry: Entry, *, presign: str = "") -> dict[str, Any]:
+        body: dict[str, Any] = {
+            "path": path,
+            "path_type": "object",
+            "physical_address": "",
+            "checksum": entry.etag,
+            "size_bytes": entry.size,
+            "mtime": entry.mtime,
+            "metadata": entry.metadata,
+            "content_type": entry.content_type,
+        }
+        if presign and self._addresses.pre_sign:
+            url, expiry = self._addresses.signed_url(presign, "GET", entry.digest)
+            body |= {"physical_address": url, "physical_address_expiry": expiry}
+        else:
+            body["physical_address"] = self._addresses.of_blob(entry.digest)
+        return body
+
+    def _span(
+        self,
+        request: Request,
+        digest: str,
+        size: int,
+        etag: str,
+        headers: list[tuple[bytes, bytes]],
+    ) -> Response:
+        """A file's bytes, whole or the one range asked for."""
+        tag = f'"{etag}"'
+        headers = [*headers, (b"etag", tag.encode()), (b"accept-ranges", b"bytes")]
+        if request.header("if-none-match").strip() in (tag, etag):
+            return Response(304, headers=headers)
+        file = self._store.blobs.path(digest)
+        span = byte_range(request.header("range"), size)
+        if span is None:
+            return Response(200, headers=headers, file=file, span=(0, size))
+        if span[0] >= span[1]:
+            return Response(416, headers=[(b"content-range", f"bytes */{size}".encode())])
+        told = f"bytes {span[0]}-{span[1] - 1}/{size}"
+        headers.append((b"content-range", told.encode()))
+        return Response(206, headers=headers, file=file, span=span)
+
+
+def byte_range(header: str, size: int) -> tuple[int, int] | None:
+    """The span [start, stop) that a Range header asks for of `size` bytes.
+
+    None: everything (no range, or a form that servers may ignore). An empty span: beyond the end.
+    """
+    match = _RANGE.fullmatch(header.strip())
+    if match is None or match.group(0) == "bytes=-":
+        return None
+    first, last = match.groups()
+    if not first:
+        return max(size - int(last), 0), size
+    if last and int(last) < int(first):
+        return None
+    return int(first), min(int(last) + 1, size) if last else size
+
+
+def _metadata_of(request: Request) -> dict[str, str]:
+    return {
+        name[len(_META) :].decode("latin-1"): value.decode("latin-1")
+        for name, value in request.headers.items()
+        if name.startswith(_META)
+    }
+
+
+def _is_header(text: str) -> bool:
+    return text.isascii() and text.isprintable()
+
+
+def _prefix_body(path: str) -> dict[str, Any]:
+    return {
+        "path": path,
+        "path_type": "common_prefix",
+        "physical_address": "",
+        "checksum": "",
+        "size_bytes": 0,
+        "mtime": 0,
+    }

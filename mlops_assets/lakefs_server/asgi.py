@@ -1,0 +1,276 @@
+"""HTTP as the server sees it: requests, responses, routes, authentication, errors.
+
+Belongs here: turning an ASGI call into one handler call and its result into bytes. Does not: what
+any endpoint does (`api_*`).
+
+Plain ASGI and a look-up table: the main job sends thousands of small requests one after another
+from the same interpreter, so every layer in between would be paid thousands of times. A handler
+runs in the event loop's own thread, unless its route is marked slow: then in a worker thread, so
+that a large commit does not hold up everybody else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import hmac
+import json
+import logging
+import sqlite3
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl, unquote
+
+from mlops_assets.lakefs_server.blobs import Blob, BlobStore
+from mlops_assets.lakefs_server.errors import ApiError, InvalidError, NotFoundError
+
+logger = logging.getLogger(__name__)
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+PREFIX = "/api/v1/"
+_IN_MEMORY_BYTES = 1 << 20
+_SEND_BYTES = 1 << 20
+_JSON = (b"content-type", b"application/json")
+_TRUE = frozenset({"true", "True", "1"})
+
+
+@dataclass
+class Request:
+    """A request without its transport. `blob` is set when a large body went straight to disk."""
+
+    method: str
+    query: dict[str, list[str]]
+    headers: dict[bytes, bytes]
+    body: bytes = b""
+    blob: Blob | None = None
+    base_url: str = ""
+
+    def text(self, name: str, default: str = "") -> str:
+        """A query parameter, or the default."""
+        values = self.query.get(name)
+        return values[0] if values else default
+
+    def texts(self, name: str) -> list[str]:
+        """All values of a repeated query parameter."""
+        return self.query.get(name, [])
+
+    def flag(self, name: str) -> bool:
+        """A boolean query parameter; clients write `true` and `True`."""
+        return self.text(name) in _TRUE
+
+    def number(self, name: str, default: int) -> int:
+        """A whole-number query parameter; raises InvalidError if it is none."""
+        text = self.text(name)
+        if not text:
+            return default
+        try:
+            return int(text)
+        except ValueError:
+            raise InvalidError(f"{name}: invalid value: '{text}' is not a whole number") from None
+
+    def header(self, name: str) -> str:
+        """A header's value, or an empty string."""
+        return self.headers.get(name.encode(), b"").decode("latin-1")
+
+    def json(self) -> dict[str, Any]:
+        """The body as a JSON object; raises InvalidError if it is none."""
+        found = self.json_value()
+        if not isinstance(found, dict):
+            raise InvalidError("the request's body is not a JSON object")
+        return found
+
+    def json_value(self) -> object:
+        """The body as JSON; raises InvalidError if it is none."""
+        try:
+            return json.loads(self.body or b"{}")
+        except ValueError as error:
+            raise InvalidError(f"the request's body is not JSON: {error}") from None
+
+
+@dataclass
+class Response:
+    """A response: bytes in memory, or the span [start, stop) of a file."""
+
+    status: int = 204
+    body: bytes = b""
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    file: str = ""
+    span: tuple[int, int] = (0, 0)
+
+
+def json_response(body: object, status: int = 200) -> Response:
+    """A JSON response."""
+    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    return Response(status, text.encode(), [_JSON])
+
+
+Handler = Callable[..., Response]
+
+
+class Route(NamedTuple):
+    """An endpoint.
+
+    Attributes:
+        handler: called with the request and the path's variable parts.
+        slow: run it in a worker thread.
+        takes_bytes: the body may be large and is an object's content.
+        public: needs no credentials (health, and URLs that carry their own signature).
+    """
+
+    handler: Handler
+    slow: bool = False
+    takes_bytes: bool = False
+    public: bool = False
+
+
+Routes = dict[tuple[str, str], Route]
+"""(method, path below the prefix with `*` for a variable part) → route."""
+
+
+class App:
+    """The ASGI application over a table of routes."""
+
+    def __init__(self, routes: Routes, authorization: bytes, blobs: BlobStore) -> None:
+        self._authorization = authorization
+        self._blobs = blobs
+        self._workers = ThreadPoolExecutor(4, thread_name_prefix="lakefs-server")
+        self._root: dict[str, Any] = {}
+        for (method, path), route in routes.items():
+            place = self._root
+            for part in path.split("/"):
+                place = place.setdefault(part, {})
+            place[f"{method} "] = route
+
+    def close(self) -> None:
+        """Let running handlers finish and end the worker threads."""
+        self._workers.shutdown()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            return
+        try:
+            response = await self._answer(scope, receive)
+        except ApiError as error:
+            response = json_response(error.body, error.status)
+        except (OSError, sqlite3.Error) as error:
+            response = _storage_failure(error)
+        except Exception:
+            logger.exception("%s %s failed", scope["method"], scope["path"])
+            response = json_response({"message": "internal error: see the server's log"}, 500)
+        await _send(response, scope["method"], send)
+
+    async def _answer(self, scope: Scope, receive: Receive) -> Response:
+        route, parts = self._find(scope["method"], scope["raw_path"].decode("ascii", "replace"))
+        headers = dict(scope["headers"])
+        presented = headers.get(b"authorization", b"")
+        if not route.public and not hmac.compare_digest(presented, self._authorization):
+            return json_response({"message": "error authenticating request"}, 401)
+        query: dict[str, list[str]] = {}
+        for name, value in parse_qsl(scope["query_string"].decode("latin-1"), True):
+            query.setdefault(name, []).append(value)
+        request = Request(scope["method"], query, headers)
+        host, port = scope["server"]
+        request.base_url = f"http://{host}:{port}{PREFIX}"
+        await self._read_body(request, receive, spool=route.takes_bytes)
+        if route.slow:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._workers, route.handler, request, *parts)
+        return route.handler(request, *parts)
+
+    def _find(self, method: str, path: str) -> tuple[Route, list[str]]:
+        if not path.startswith(PREFIX):
+            raise NotFoundError("no such endpoint: the API lies under /api/v1")
+        place = self._root
+        parts: list[str] = []
+        for part in path[len(PREFIX) :].split("/"):
+            found = place.get(part) if part != "*" else None
+            if found is None:
+                found = place.get("*")
+                parts.append(unquote(part))
+            if not isinstance(found, dict):
+                raise NotFoundError("no such endpoint")
+            place = found
+        route = place.get(f"{method} ")
+        if route is None:
+            raise ApiError(405, f"method {method} is not allowed here")
+        return route, parts
+
+    async def _read_body(self, request: Request, receive: Receive, *, spool: bool) -> None:
+        message = await receive()
+        body = message.get("body", b"")
+        if not message.get("more_body"):
+            request.body = body
+            return
+        pieces = [body]
+        size = len(body)
+        form = request.headers.get(b"content-type", b"").startswith(b"multipart/")
+        while message.get("more_body") and (not spool or form or size <= _IN_MEMORY_BYTES):
+            message = await receive()
+            _check_connected(message)
+            pieces.append(message.get("body", b""))
+            size += len(pieces[-1])
+        if not message.get("more_body"):
+            request.body = b"".join(pieces)
+            return
+        loop = asyncio.get_running_loop()
+        with self._blobs.writer() as writer:
+            for piece in pieces:
+                writer.write(piece)
+            while message.get("more_body"):
+                message = await receive()
+                _check_connected(message)
+                writer.write(message.get("body", b""))
+            request.blob = await loop.run_in_executor(self._workers, writer.finish)
+
+
+def _check_connected(message: dict[str, Any]) -> None:
+    if message["type"] == "http.disconnect":
+        raise InvalidError("the client went away in the middle of the request's body")
+
+
+def _storage_failure(error: OSError | sqlite3.Error) -> Response:
+    full = (
+        error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if isinstance(error, OSError)
+        else getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+    )
+    if full:
+        message = "no space left on the disk that holds the lake: free some and try again"
+        return json_response({"message": message}, 507)
+    logger.error("storage failed", exc_info=error)
+    return json_response({"message": "the lake's storage failed: see the server's log"}, 500)
+
+
+async def _send(response: Response, method: str, send: Send) -> None:
+    start, stop = response.span
+    size = stop - start if response.file else len(response.body)
+    headers = response.headers
+    if response.status not in (204, 304):
+        headers = [*headers, (b"content-length", str(size).encode())]
+    body = response.body
+    if response.file and method != "HEAD" and size <= _SEND_BYTES:
+        body = _read_span(response.file, start, stop)
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    if response.file and method != "HEAD" and size > _SEND_BYTES:
+        with Path(response.file).open("rb") as file:
+            file.seek(start)
+            while start < stop:
+                body = file.read(min(_SEND_BYTES, stop - start))
+                start += len(body)
+                more = start < stop
+                await send({"type": "http.response.body", "body": body, "more_body": more})
+        return
+    await send({"type": "http.response.body", "body": b"" if method == "HEAD" else body})
+
+
+def _read_span(path: str, start: int, stop: int) -> bytes:
+    with Path(path).open("rb", buffering=0) as file:
+        file.seek(start)
+        return file.read(stop - start)

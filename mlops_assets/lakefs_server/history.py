@@ -1,0 +1,115 @@
+"""The graph of commits: identity, log order, merge base.
+
+Belongs here: pure functions over commits, given a way to read one. Does not: storage, trees.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import json
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+
+class Commit(NamedTuple):
+    """A commit. `created_ns` is in nanoseconds since the epoch; clients see whole seconds.
+
+    `generation` is one more than the highest of the parents, 1 for a first commit.
+    """
+
+    id: str
+    tree: str
+    parents: tuple[str, ...]
+    message: str
+    committer: str
+    metadata: dict[str, str]
+    created_ns: int
+    generation: int
+
+    def body(self) -> dict[str, Any]:
+        """The commit as the API shows it."""
+        return {
+            "id": self.id,
+            "parents": list(self.parents),
+            "committer": self.committer,
+            "message": self.message,
+            "creation_date": self.created_ns // 1_000_000_000,
+            "meta_range_id": self.tree,
+            "metadata": self.metadata,
+            "generation": self.generation,
+            "version": 1,
+        }
+
+
+ReadCommit = Callable[[str], Commit]
+"""Fetches a commit of one repository by its full id."""
+
+
+def identify(
+    tree: str,
+    parents: tuple[str, ...],
+    message: str,
+    committer: str,
+    metadata: dict[str, str],
+    created_ns: int,
+) -> str:
+    """The commit's id: SHA-256 over what it says; the date enters in seconds, as in lakeFS."""
+    said = [tree, parents, message, committer, sorted(metadata.items()), created_ns // 1_000_000_000]
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()
+
+
+def log(
+    start: str, read: ReadCommit, *, first_parent: bool = False, since_ns: int = 0
+) -> Iterator[Commit]:
+    """Commits reachable from `start`, newest first; ties by id, highest first.
+
+    A commit comes after all its descendants that led to it, even if its clock ran ahead.
+    """
+    seen = {start}
+    queue: list[tuple[int, _Descending, Commit]] = []
+
+    def push(commit_id: str) -> None:
+        commit = read(commit_id)
+        if commit.created_ns >= since_ns:
+            heapq.heappush(queue, (-commit.created_ns, _Descending(commit.id), commit))
+
+    push(start)
+    while queue:
+        commit = heapq.heappop(queue)[2]
+        yield commit
+        for parent in commit.parents[:1] if first_parent else commit.parents:
+            if parent not in seen:
+                seen.add(parent)
+                push(parent)
+
+
+class _Descending(str):
+    """A string that a heap hands out highest first."""
+
+    __slots__ = ()
+
+    def __lt__(self, other: str) -> bool:
+        return str.__gt__(self, other)
+
+
+def merge_base(left: str, right: str, read: ReadCommit) -> Commit | None:
+    """The best common ancestor: of the commits reachable from both, one of highest generation.
+
+    Walks by generation from both sides at once, so it reads what lies above the base and no more.
+    """
+    reached: dict[str, int] = {left: 1}
+    reached[right] = reached.get(right, 0) | 2
+    queue: list[tuple[int, str]] = []
+    for commit_id in reached:
+        heapq.heappush(queue, (-read(commit_id).generation, commit_id))
+    while queue:
+        _, commit_id = heapq.heappop(queue)
+        sides = reached[commit_id]
+        if sides == 3:
+            return read(commit_id)
+        for parent in read(commit_id).parents:
+            if parent not in reached:
+                heapq.heappush(queue, (-read(parent).generation, parent))
+            reached[parent] = reached.get(parent, 0) | sides
+    return None

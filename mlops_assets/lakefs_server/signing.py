@@ -1,0 +1,81 @@
+"""Where clients are told that bytes lie, and the URLs that let them read and write there.
+
+Belongs here: physical addresses, tokens of places to write to, signed URLs. Does not: the bytes.
+
+A store that pre-signs behaves like one on S3: addresses tell no local path, and a URL carries an
+expiry and an HMAC of what it allows, with a key that outlives the process. One that does not
+behaves like a lakeFS with local block storage: the address is the blob's own path, which an engine
+on this machine reads without a copy.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from pathlib import Path
+from urllib.parse import quote
+
+from mlops_assets.lakefs_server.blobs import BlobStore
+from mlops_assets.lakefs_server.credentials import Credentials
+from mlops_assets.lakefs_server.errors import ApiError, InvalidError
+
+_LIFE_SECONDS = 15 * 60
+
+
+class Addresses:
+    """Addresses and signed URLs of one store directory."""
+
+    def __init__(
+        self, state_dir: Path, blobs: BlobStore, credentials: Credentials, *, pre_sign: bool
+    ) -> None:
+        self.pre_sign = pre_sign
+        self._blobs = blobs
+        self._credentials = credentials
+        self._incoming = state_dir / "incoming"
+        self._incoming.mkdir(exist_ok=True)
+
+    def of_blob(self, digest: str) -> str:
+        """The physical address of a blob."""
+        if self.pre_sign:
+            return f"s3://lake/{digest}"
+        return "local://" + self._blobs.path(digest)
+
+    def new_place(self, repository: str, branch: str, path: str) -> str:
+        """A token for bytes that will become this object and no other."""
+        serial = secrets.token_hex(16)
+        return serial + self._credentials.sign("place", serial, repository, branch, path)
+
+    def of_place(self, token: str) -> str:
+        """The physical address of a place to write to."""
+        if self.pre_sign:
+            return f"s3://lake/incoming/{token}"
+        return f"local://{self.place_file(token)}"
+
+    def place_file(self, token: str) -> Path:
+        """Where a client without signed URLs writes the bytes."""
+        return self._incoming / token
+
+    def check_place(self, address: str, repository: str, branch: str, path: str) -> str:
+        """The token in an address that `new_place` made for this object.
+
+        Raises:
+            InvalidError: it was not made here, or for another object.
+        """
+        token = address.rpartition("/")[2]
+        serial, signature = token[:32], token[32:]
+        known = self._credentials.verify(signature, "place", serial, repository, branch, path)
+        if not known or self.of_place(token) != address:
+            raise InvalidError("link address invalid: ask for one for this very object")
+        return token
+
+    def signed_url(self, base_url: str, verb: str, name: str) -> tuple[str, int]:
+        """A URL that allows one verb on one blob or place, and when it expires (s)."""
+        expiry = int(time.time()) + _LIFE_SECONDS
+        signature = self._credentials.sign("url", verb, name, str(expiry))
+        return f"{base_url}signed/{quote(name)}?expires={expiry}&signature={signature}", expiry
+
+    def check_signature(self, verb: str, name: str, expiry: int, signature: str) -> None:
+        """Raise ApiError 403 unless the URL was signed here for this and has not expired."""
+        signed = self._credentials.verify(signature, "url", verb, name, str(expiry))
+        if not signed or expiry < time.time():
+            raise ApiError(403, "the signed URL is not valid or has expired: ask for a new one")
