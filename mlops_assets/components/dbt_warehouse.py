@@ -133,7 +133,7 @@ def _step_assets(
         dagster_dbt_translator=translator,
     )
     def build(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> Iterator[Any]:
-        yield from Build(context, lake, project.project_dir, prepared, manifest, translator).run()
+        yield from Build(context, lake, project, prepared, manifest, translator).run()
 
     return build
 
@@ -145,7 +145,7 @@ class Build:
         self,
         context: dg.AssetExecutionContext,
         lake: Lake,
-        project: Path,
+        project: DbtProject,
         prepared: Path,
         manifest: Mapping[str, Any],
         translator: WarehouseTranslator,
@@ -183,7 +183,7 @@ class Build:
             for folder in folders:
                 folder.mkdir(parents=True)
             outcome = dbt_build.build(
-                self._project,
+                self._project.project_dir,
                 self._prepared,
                 [node["name"] for node in self._models.values()],
                 database,
@@ -236,7 +236,7 @@ class Build:
         selected = self._context.selected_asset_check_keys
         for node in outcome.nodes:
             key = get_asset_check_key_for_test(
-                self._manifest, self._translator, node.unique_id, None
+                self._manifest, self._translator, node.unique_id, self._project
             )
             if key is None or key not in selected or not node.ran:
                 continue

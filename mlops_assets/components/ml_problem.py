@@ -57,10 +57,11 @@ class MlProblem(dg.Component, dg.Model, dg.Resolvable):
     training_months: Annotated[int, Field(gt=0)]
     baseline: Sequence[str]
     slices: Sequence[str]
-    estimator: Estimator
+    estimator: dict[str, Any]
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Make the three assets, and the job that trains and evaluates one month and segment."""
+        estimator = Estimator.model_validate(self.estimator)
         views = feature_views(context.project_root / self.project, self.feature_views)
         training_set = TrainingSet(
             spine=self.spine,
@@ -78,7 +79,7 @@ class MlProblem(dg.Component, dg.Model, dg.Resolvable):
         return dg.Definitions(
             assets=[
                 self._training_set_asset(training_set, months),
-                self._model_asset(training_set, months),
+                self._model_asset(training_set, months, estimator),
                 self._report_asset(training_set, months),
             ],
         )
@@ -132,7 +133,10 @@ class MlProblem(dg.Component, dg.Model, dg.Resolvable):
         return training_set_asset
 
     def _model_asset(
-        self, training_set: TrainingSet, months: dg.MonthlyPartitionsDefinition
+        self,
+        training_set: TrainingSet,
+        months: dg.MonthlyPartitionsDefinition,
+        estimator: Estimator,
     ) -> dg.AssetsDefinition:
         @dg.asset(
             key=self._key("model"),
@@ -143,7 +147,7 @@ class MlProblem(dg.Component, dg.Model, dg.Resolvable):
             kinds={"xgboost"},
             group_name=self.name,
             code_version=code_version("mlops_assets.components.ml_problem", "mlops_assets.ml")
-            + self.estimator.model_dump_json(),
+            + estimator.model_dump_json(),
         )
         def model_asset(
             context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]
@@ -159,7 +163,7 @@ class MlProblem(dg.Component, dg.Model, dg.Resolvable):
                         features=training_set.features,
                         label=self.spine.label,
                         keys=self.spine.keys,
-                        parameters=self.estimator,
+                        parameters=estimator,
                     )
                     folder = transaction.scratch / partition.path
                     folder.mkdir(parents=True)

@@ -8,6 +8,7 @@ materialized).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from graphlib import TopologicalSorter
 from typing import Any
 
 import dagster as dg
@@ -162,7 +163,7 @@ def materializations(
     published: dict[dg.AssetKey, list[PublishedPartition]] = {}
     for part in publication.partitions:
         published.setdefault(dg.AssetKey(part.key.table.split("/")), []).append(part)
-    for asset in sorted(context.selected_asset_keys):
+    for asset in _upstream_first(context):
         parts = published.get(asset, [])
         shown = {
             part.key.partition: {
@@ -187,6 +188,12 @@ def materializations(
                 metadata=shown[part.key.partition],
                 tags=_version_tags(part, provenance),
             )
+
+
+def _upstream_first(context: dg.AssetExecutionContext) -> list[dg.AssetKey]:
+    selected = context.selected_asset_keys
+    upstream = {key: context.assets_def.asset_deps[key] & selected for key in sorted(selected)}
+    return list(TopologicalSorter(upstream).static_order())
 
 
 def _version_tags(

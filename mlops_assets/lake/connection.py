@@ -105,14 +105,13 @@ class Lake:
 
     @cached_property
     def client(self) -> lakefs.Client:
-        """The official client, without retries of its own: a retried write hides its failure."""
+        """The official client."""
         import lakefs
 
         return lakefs.Client(
             host=self.credentials.endpoint,
             username=self.credentials.access_key_id,
             password=self.credentials.secret_access_key,
-            retries=0,
         )
 
     @cached_property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,12 +33,12 @@ def _source() -> Path:
 
 
 def _daily(
-    contract: Contract, read: Callable[[Path, DayWindow], pa.Table], description: str
+    contract: Contract, read: Callable[[Path, date, date], pa.Table], description: str
 ) -> dg.AssetsDefinition:
     def rows(window: DayWindow | None) -> pa.Table:
         if window is None:
             raise ValueError(f"{contract.table} is read by day.")
-        return read(_source(), window)
+        return read(_source(), window.first, window.last)
 
     return raw_table(
         contract,
