@@ -7,14 +7,16 @@ ranges and signed URLs included. Does not: the rules (`objects`), the bytes (`bl
 from __future__ import annotations
 
 import re
+import time
 from typing import Any
 from urllib.parse import quote
 
-from mlops_assets.lakefs_server import objects, refs
+from mlops_assets.lakefs_server import placements, refs
+from mlops_assets.lakefs_server.api_repositories import required
 from mlops_assets.lakefs_server.asgi import Request, Response, Route, Routes, json_response
 from mlops_assets.lakefs_server.errors import ApiError, InvalidError, NotFoundError
 from mlops_assets.lakefs_server.multipart import form_file
-from mlops_assets.lakefs_server.objects import Listed
+from mlops_assets.lakefs_server.objects import Listed, Objects
 from mlops_assets.lakefs_server.paging import page_of, paged
 from mlops_assets.lakefs_server.signing import Addresses
 from mlops_assets.lakefs_server.store import Store
@@ -46,7 +48,7 @@ class ObjectApi:
             ("GET", f"{ref}/objects"): Route(self.read),
             ("HEAD", f"{ref}/objects"): Route(self.read),
             ("GET", f"{ref}/objects/stat"): Route(self.stat),
-            ("GET", f"{ref}/objects/ls"): Route(self.list),
+            ("GET", f"{ref}/objects/ls"): Route(self.list_objects),
             ("GET", "signed/*"): Route(self.read_signed, public=True),
             ("HEAD", "signed/*"): Route(self.read_signed, public=True),
             ("PUT", "signed/*"): Route(self.write_signed, takes_bytes=True, public=True),
@@ -54,34 +56,23 @@ class ObjectApi:
 
     def upload(self, request: Request, name: str, branch: str) -> Response:
         """Stage an object: a raw body, or the form field `content`."""
-        repository = self._store.repository(name)
+        objects = self._objects(name)
         path = refs.check_path(request.text("path"))
-        found = objects.writable_branch(
-            self._store, repository, branch, force=request.flag("force")
-        )
+        found = objects.writable_branch(branch, force=request.flag("force"))
         content_type = request.header("content-type") or _DEFAULT_TYPE
         content = request.body
         if content_type.startswith("multipart/"):
             content, content_type = form_file(request.body, content_type, "content")
-        entry = objects.stage(
-            self._store,
-            found,
-            path,
-            request.blob or self._store.blobs.put(content),
-            content_type=content_type,
-            metadata=_metadata_of(request),
-            only_new=request.header("if-none-match") == "*",
-        )
+        blob = request.blob or self._store.blobs.put(content)
+        entry = Entry(*blob, int(time.time()), content_type, _metadata_of(request))
+        objects.stage(found, path, entry, only_new=_only_new(request))
         return json_response(self._body(path, entry), 201)
 
     def delete(self, request: Request, name: str, branch: str) -> Response:
         """Stage a removal; no error if there is no such object."""
-        repository = self._store.repository(name)
-        found = objects.writable_branch(
-            self._store, repository, branch, force=request.flag("force")
-        )
-        path = refs.check_path(request.text("path"))
-        objects.delete(self._store, repository, found, [path])
+        objects = self._objects(name)
+        objects.writable_branch(branch, force=request.flag("force"))
+        objects.delete(branch, [refs.check_path(request.text("path"))])
         return Response(204)
 
     def delete_many(self, request: Request, name: str, branch: str) -> Response:
@@ -91,12 +82,10 @@ class ObjectApi:
             raise InvalidError("paths: required value: give a list of object paths")
         if len(paths) > _MOST_DELETED:
             raise InvalidError(f"request size exceeded, max paths is set to {_MOST_DELETED}")
-        repository = self._store.repository(name)
+        objects = self._objects(name)
         errors: list[dict[str, Any]] = []
         try:
-            found = objects.writable_branch(
-                self._store, repository, branch, force=request.flag("force")
-            )
+            objects.writable_branch(branch, force=request.flag("force"))
         except ApiError as refusal:
             if refusal.status != 403:
                 raise
@@ -105,25 +94,24 @@ class ObjectApi:
                 for path in paths
             ]
         else:
-            objects.delete(self._store, repository, found, [path for path in paths if path])
+            objects.delete(branch, [path for path in paths if path])
         return json_response({"errors": errors})
 
     def copy(self, request: Request, name: str, branch: str) -> Response:
-        """Stage an object of any reference at another path."""
+        """Stage an object of any reference at another path: the same blob, no bytes are copied."""
         body = request.json()
-        repository = self._store.repository(name)
-        found = objects.writable_branch(
-            self._store, repository, branch, force=bool(body.get("force"))
-        )
-        source = body.get("src_ref") or branch, str(body.get("src_path") or "")
-        path = request.text("dest_path")
-        entry = objects.copy(self._store, repository, source, found, path)
+        objects = self._objects(name)
+        path = refs.check_path(request.text("dest_path"))
+        found = objects.writable_branch(branch, force=bool(body.get("force")))
+        source = objects.get(body.get("src_ref") or branch, required(body, "src_path"))
+        entry = source._replace(mtime=int(time.time()))
+        objects.stage(found, path, entry)
         return json_response(self._body(path, entry), 201)
 
     def read(self, request: Request, name: str, ref: str) -> Response:
         """An object's bytes, or (pre-signed) where to get them."""
         path = request.text("path")
-        entry = objects.get(self._store, self._store.repository(name), ref, path)
+        entry = self._objects(name).get(ref, path)
         if request.flag("presign") and request.method == "GET" and self._addresses.pre_sign:
             url, _ = self._addresses.signed_url(request.base_url, "GET", entry.digest)
             return Response(302, headers=[(b"location", url.encode())])
@@ -138,16 +126,14 @@ class ObjectApi:
     def stat(self, request: Request, name: str, ref: str) -> Response:
         """What is known of an object."""
         path = request.text("path")
-        entry = objects.get(self._store, self._store.repository(name), ref, path)
+        entry = self._objects(name).get(ref, path)
         url = request.base_url if request.flag("presign") else ""
         return json_response(self._body(path, entry, presign=url))
 
-    def list(self, request: Request, name: str, ref: str) -> Response:
+    def list_objects(self, request: Request, name: str, ref: str) -> Response:
         """Objects by path, with a delimiter folded into common prefixes."""
         page = page_of(request)
-        found = objects.listing(
-            self._store, self._store.repository(name), ref, page, request.text("delimiter")
-        )
+        found = self._objects(name).listing(ref, page, request.text("delimiter"))
         with_metadata = request.text("user_metadata", "true") != "false"
         url = request.base_url if request.flag("presign") else ""
 
@@ -163,8 +149,7 @@ class ObjectApi:
 
     def place(self, request: Request, name: str, branch: str) -> Response:
         """Where a client may put an object's bytes itself, to link them afterwards."""
-        repository = self._store.repository(name)
-        objects.writable_branch(self._store, repository, branch, force=request.flag("force"))
+        self._objects(name).writable_branch(branch, force=request.flag("force"))
         token = self._addresses.new_place(name, branch, refs.check_path(request.text("path")))
         body: dict[str, Any] = {"physical_address": self._addresses.of_place(token)}
         if request.flag("presign") and self._addresses.pre_sign:
@@ -176,29 +161,22 @@ class ObjectApi:
         """Stage an object whose bytes a client has put down itself."""
         body = request.json()
         path = refs.check_path(request.text("path"))
-        repository = self._store.repository(name)
-        found = objects.writable_branch(
-            self._store, repository, branch, force=bool(body.get("force"))
-        )
+        objects = self._objects(name)
+        found = objects.writable_branch(branch, force=bool(body.get("force")))
         address = str((body.get("staging") or {}).get("physical_address") or "")
         token = self._addresses.check_place(address, name, branch, path)
-        blob = objects.placed(self._store, token, self._addresses.place_file(token))
+        blob = placements.find(self._store, token, self._addresses.place_file(token))
         checksum = str(body.get("checksum") or "").strip(' "')
         if checksum != blob.etag or body.get("size_bytes", blob.size) != blob.size:
             raise InvalidError(
                 f"the bytes at {address} have MD5 {blob.etag} and {blob.size} bytes, "
                 "not what the request says: put them down again"
             )
-        entry = objects.stage(
-            self._store,
-            found,
-            path,
-            blob,
-            content_type=body.get("content_type") or _DEFAULT_TYPE,
-            metadata=body.get("user_metadata") or {},
-            only_new=request.header("if-none-match") == "*",
-            mtime=body.get("mtime"),
-        )
+        content_type = str(body.get("content_type") or _DEFAULT_TYPE)
+        mtime = int(body.get("mtime") or time.time())
+        entry = Entry(*blob, mtime, content_type, body.get("user_metadata") or {})
+        objects.stage(found, path, entry, only_new=_only_new(request))
+        placements.forget(self._store, token)
         return json_response(self._body(path, entry))
 
     def read_signed(self, request: Request, digest: str) -> Response:
@@ -214,8 +192,11 @@ class ObjectApi:
         """Put down bytes to be linked, for whoever holds a signed URL that has not expired."""
         self._check_signature(request, "PUT", token)
         blob = request.blob or self._store.blobs.put(request.body)
-        objects.remember_place(self._store, token, blob)
+        placements.remember(self._store, token, blob)
         return Response(200, headers=[(b"etag", f'"{blob.etag}"'.encode())])
+
+    def _objects(self, name: str) -> Objects:
+        return Objects(self._store, self._store.repository(name))
 
     def _check_signature(self, request: Request, verb: str, name: str) -> None:
         self._addresses.check_signature(
@@ -253,7 +234,7 @@ class ObjectApi:
         headers = [*headers, (b"etag", tag.encode()), (b"accept-ranges", b"bytes")]
         if request.header("if-none-match").strip() in (tag, etag):
             return Response(304, headers=headers)
-        file = self._store.blobs.path(digest)
+        file = str(self._store.blobs.path(digest))
         span = byte_range(request.header("range"), size)
         if span is None:
             return Response(200, headers=headers, file=file, span=(0, size))
@@ -278,6 +259,10 @@ def byte_range(header: str, size: int) -> tuple[int, int] | None:
     if last and int(last) < int(first):
         return None
     return int(first), min(int(last) + 1, size) if last else size
+
+
+def _only_new(request: Request) -> bool:
+    return request.header("if-none-match") == "*"
 
 
 def _metadata_of(request: Request) -> dict[str, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from mlops_assets.lakefs_server.asgi import Request, Response, Route, Routes, json_response
+from mlops_assets.lakefs_server.catalog import Catalog
 from mlops_assets.lakefs_server.errors import InvalidError
 from mlops_assets.lakefs_server.paging import page_of, paged
 from mlops_assets.lakefs_server.store import Repository, Store, protection_etag
@@ -28,9 +29,9 @@ def required(body: dict[str, Any], name: str) -> str:
 class RepositoryApi:
     """Handlers over one store."""
 
-    def __init__(self, store: Store, committer: str, *, pre_sign: bool) -> None:
+    def __init__(self, store: Store, catalog: Catalog, *, pre_sign: bool) -> None:
         self._store = store
-        self._committer = committer
+        self._catalog = catalog
         self._pre_sign = pre_sign
 
     def routes(self) -> Routes:
@@ -76,7 +77,7 @@ class RepositoryApi:
     def list_repositories(self, request: Request) -> Response:
         """Repositories by name."""
         page = page_of(request)
-        found = self._store.repositories(page)
+        found = self._catalog.repositories(page)
         return paged(page, found, _repository_body, lambda repository: repository.name)
 
     def create_repository(self, request: Request) -> Response:
@@ -84,11 +85,10 @@ class RepositoryApi:
         body = request.json()
         if body.get("storage_id"):
             raise InvalidError("storage id: invalid value: there is only one storage here")
-        repository = self._store.create_repository(
+        repository = self._catalog.create_repository(
             required(body, "name"),
             required(body, "storage_namespace"),
             body.get("default_branch") or "main",
-            self._committer,
             read_only=bool(body.get("read_only")),
         )
         return json_response(_repository_body(repository), 201)
@@ -99,7 +99,7 @@ class RepositoryApi:
 
     def delete_repository(self, request: Request, name: str) -> Response:
         """Forget a repository."""
-        self._store.delete_repository(name, force=request.flag("force"))
+        self._catalog.delete_repository(name, force=request.flag("force"))
         return Response(204)
 
     def get_metadata(self, _request: Request, name: str) -> Response:
@@ -119,13 +119,13 @@ class RepositoryApi:
         if not isinstance(rules, list) or not all(isinstance(rule, dict) for rule in rules):
             raise InvalidError("branch protection: give a list of rules with a pattern each")
         patterns = [required(rule, "pattern") for rule in rules]
-        self._store.protect(name, patterns, request.header("if-match").strip('"') or None)
+        self._catalog.protect(name, patterns, request.header("if-match").strip('"') or None)
         return Response(204)
 
     def list_tags(self, request: Request, name: str) -> Response:
         """Tags by name."""
         page = page_of(request)
-        found = self._store.tags(self._store.repository(name), page)
+        found = self._catalog.tags(self._store.repository(name), page)
         return paged(page, found, lambda tag: _ref_body(*tag), lambda tag: tag[0])
 
     def create_tag(self, request: Request, name: str) -> Response:
@@ -133,7 +133,7 @@ class RepositoryApi:
         body = request.json()
         tag = required(body, "id")
         repository = self._store.repository(name)
-        target = self._store.create_tag(
+        target = self._catalog.create_tag(
             repository, tag, required(body, "ref"), force=bool(body.get("force"))
         )
         return json_response(_ref_body(tag, target), 201)
@@ -144,7 +144,7 @@ class RepositoryApi:
 
     def delete_tag(self, request: Request, name: str, tag: str) -> Response:
         """Forget a tag."""
-        self._store.delete_tag(self._store.repository(name), tag, force=request.flag("force"))
+        self._catalog.delete_tag(self._store.repository(name), tag, force=request.flag("force"))
         return Response(204)
 
 

@@ -6,26 +6,29 @@ not: the rules (`versions`, `store`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
 from datetime import datetime
 from itertools import islice
 from typing import Any
 
-from mlops_assets.lakefs_server import objects, versions
 from mlops_assets.lakefs_server.api_repositories import required
 from mlops_assets.lakefs_server.asgi import Request, Response, Route, Routes, json_response
+from mlops_assets.lakefs_server.catalog import Catalog
 from mlops_assets.lakefs_server.errors import InvalidError
-from mlops_assets.lakefs_server.history import Commit
+from mlops_assets.lakefs_server.history import Commit, Message
+from mlops_assets.lakefs_server.objects import Objects
 from mlops_assets.lakefs_server.paging import page_of, paged
 from mlops_assets.lakefs_server.store import Branch, Store
 from mlops_assets.lakefs_server.tree import Difference
+from mlops_assets.lakefs_server.versions import Change, LogQuery, MergeOptions, Versions
 
 
 class VersionApi:
     """Handlers over one store; `committer` signs every commit."""
 
-    def __init__(self, store: Store, committer: str) -> None:
+    def __init__(self, store: Store, catalog: Catalog, committer: str) -> None:
         self._store = store
+        self._catalog = catalog
         self._committer = committer
 
     def routes(self) -> Routes:
@@ -53,13 +56,13 @@ class VersionApi:
         """Branches by name."""
         page = page_of(request)
         repository = self._store.repository(name)
-        found = self._store.branches(repository, page, hidden=request.flag("show_hidden"))
+        found = self._catalog.branches(repository, page, hidden=request.flag("show_hidden"))
         return paged(page, found, _branch_body, lambda branch: branch.name)
 
     def create_branch(self, request: Request, name: str) -> Response:
         """A new branch; answers with its commit's id as plain text."""
         body = request.json()
-        head = self._store.create_branch(
+        head = self._catalog.create_branch(
             self._store.repository(name),
             required(body, "name"),
             required(body, "source"),
@@ -75,47 +78,42 @@ class VersionApi:
     def delete_branch(self, request: Request, name: str, branch: str) -> Response:
         """Forget a branch."""
         repository = self._store.repository(name)
-        self._store.delete_branch(repository, branch, force=request.flag("force"))
+        self._catalog.delete_branch(repository, branch, force=request.flag("force"))
         return Response(204)
 
     def reset_branch(self, request: Request, name: str, branch: str) -> Response:
         """Forget staged changes."""
         body = request.json()
-        repository = self._store.repository(name)
-        found = objects.writable_branch(
-            self._store, repository, branch, force=bool(body.get("force"))
-        )
-        path = body.get("path") or ""
+        objects = Objects(self._store, self._store.repository(name))
+        found = objects.writable_branch(branch, force=bool(body.get("force")))
+        path = str(body.get("path") or "")
         match body.get("type"):
             case "reset":
-                objects.reset(self._store, found)
+                objects.reset_prefix(found, "")
             case "common_prefix":
-                objects.reset(self._store, found, prefix=path)
+                objects.reset_prefix(found, path)
             case "object":
-                objects.reset(self._store, found, path=path)
+                objects.reset_path(found, path)
             case _:
                 raise InvalidError("unknown reset type")
         return Response(204)
 
     def hard_reset(self, request: Request, name: str, branch: str) -> Response:
         """Point a branch at another commit."""
-        repository = self._store.repository(name)
         force = request.flag("force")
-        versions.hard_reset(self._store, repository, branch, request.text("ref"), force=force)
+        self._versions(name).hard_reset(branch, request.text("ref"), force=force)
         return Response(204)
 
     def diff_branch(self, request: Request, name: str, branch: str) -> Response:
         """What is staged on a branch."""
         page = page_of(request)
-        found = objects.uncommitted(self._store, self._store.repository(name), branch, page)
+        found = Objects(self._store, self._store.repository(name)).uncommitted(branch, page)
         return paged(page, found, _difference_body, lambda difference: difference.path)
 
     def commit(self, request: Request, name: str, branch: str) -> Response:
         """Commit what is staged."""
         body = request.json()
-        made = versions.commit(
-            self._store,
-            self._store.repository(name),
+        made = self._versions(name).commit(
             branch,
             self._message(body),
             allow_empty=bool(body.get("allow_empty")),
@@ -126,12 +124,9 @@ class VersionApi:
     def revert(self, request: Request, name: str, branch: str) -> Response:
         """Undo a commit."""
         body = request.json()
-        versions.revert(
-            self._store,
-            self._store.repository(name),
+        self._versions(name).revert(
             branch,
-            required(body, "ref"),
-            int(body.get("parent_number") or 0),
+            _change_of(body),
             self._message(body.get("commit_overrides") or {}),
             allow_empty=bool(body.get("allow_empty")),
             force=bool(body.get("force")),
@@ -141,12 +136,9 @@ class VersionApi:
     def cherry_pick(self, request: Request, name: str, branch: str) -> Response:
         """Make a commit's changes again."""
         body = request.json()
-        made = versions.cherry_pick(
-            self._store,
-            self._store.repository(name),
+        made = self._versions(name).cherry_pick(
             branch,
-            required(body, "ref"),
-            body.get("parent_number"),
+            _change_of(body),
             self._message(body.get("commit_overrides") or {}),
             force=bool(body.get("force")),
         )
@@ -161,53 +153,40 @@ class VersionApi:
     def log(self, request: Request, name: str, ref: str) -> Response:
         """Commits from a reference, newest first."""
         page = page_of(request)
-        found: Iterator[Commit] = versions.log(
-            self._store,
-            self._store.repository(name),
-            ref,
+        query = LogQuery(
             after=page.after,
             first_parent=request.flag("first_parent"),
             since_ns=_since_ns(request.text("since")),
             stop_at=request.text("stop_at"),
-            paths=request.texts("objects"),
-            prefixes=request.texts("prefixes"),
+            paths=tuple(request.texts("objects")),
+            prefixes=tuple(request.texts("prefixes")),
         )
         shown = page.amount if request.flag("limit") else page.amount + 1
-        return paged(page, list(islice(found, shown)), Commit.body, lambda commit: commit.id)
+        found = list(islice(self._versions(name).log(ref, query), shown))
+        return paged(page, found, Commit.body, lambda commit: commit.id)
 
     def diff_refs(self, request: Request, name: str, left: str, right: str) -> Response:
         """How two references differ."""
         page = page_of(request)
-        found = versions.diff(
-            self._store,
-            self._store.repository(name),
-            left,
-            right,
-            page,
-            request.text("type", "three_dot"),
-        )
+        kind = request.text("type", "three_dot")
+        found = self._versions(name).diff(left, right, page, kind)
         return paged(page, found, _difference_body, lambda difference: difference.path)
 
     def merge(self, request: Request, name: str, source: str, branch: str) -> Response:
         """Merge a reference into a branch."""
         body = request.json()
-        made = versions.merge(
-            self._store,
-            self._store.repository(name),
-            source,
-            branch,
-            self._message(body),
+        options = MergeOptions(
             strategy=body.get("strategy") or "",
             force=bool(body.get("force")),
             allow_empty=bool(body.get("allow_empty")),
             squash=bool(body.get("squash_merge")),
         )
+        made = self._versions(name).merge(source, branch, self._message(body), options)
         return json_response({"reference": made.id})
 
     def find_merge_base(self, _request: Request, name: str, source: str, branch: str) -> Response:
         """The commits that a merge would start from."""
-        repository = self._store.repository(name)
-        ours, theirs, base = versions.merge_base(self._store, repository, source, branch)
+        ours, theirs, base = self._versions(name).merge_base(source, branch)
         return json_response(
             {
                 "source_commit_id": ours.id,
@@ -216,7 +195,10 @@ class VersionApi:
             }
         )
 
-    def _message(self, body: dict[str, Any]) -> versions.Message:
+    def _versions(self, name: str) -> Versions:
+        return Versions(self._store, self._store.repository(name))
+
+    def _message(self, body: dict[str, Any]) -> Message:
         metadata = body.get("metadata") or {}
         strings = isinstance(metadata, dict) and all(
             isinstance(value, str) for value in metadata.values()
@@ -226,7 +208,15 @@ class VersionApi:
         date = body.get("date")
         if date is not None and not isinstance(date, int):
             raise InvalidError("date: invalid value: give whole seconds since the epoch")
-        return versions.Message(body.get("message") or "", self._committer, metadata, date)
+        created_ns = time.time_ns() if date is None else date * 1_000_000_000
+        return Message(body.get("message") or "", self._committer, metadata, created_ns)
+
+
+def _change_of(body: dict[str, Any]) -> Change:
+    number = body.get("parent_number") or 0
+    if not isinstance(number, int):
+        raise InvalidError("parent_number: invalid value: give a whole number")
+    return Change(required(body, "ref"), number)
 
 
 def _since_ns(text: str) -> int:

@@ -34,7 +34,7 @@ class BlobWriter:
     A writer holds a temporary file beside the blobs, so that naming it is one rename.
     """
 
-    def __init__(self, store: BlobStore, draft: str) -> None:
+    def __init__(self, store: BlobStore, draft: Path) -> None:
         self._store = store
         self._draft = draft
         self._file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
@@ -54,8 +54,7 @@ class BlobWriter:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._draft)
+            self._draft.unlink(missing_ok=True)
 
     def write(self, data: bytes) -> None:
         """Append `data`.
@@ -87,16 +86,16 @@ class BlobStore:
     """The blobs of one store directory. Safe for many threads and processes at once."""
 
     def __init__(self, state_dir: Path) -> None:
-        self._root = str(state_dir / "blobs")
-        self._drafts = str(state_dir / "drafts")
-        Path(self._root).mkdir(exist_ok=True)
-        Path(self._drafts).mkdir(exist_ok=True)
+        self._root = state_dir / "blobs"
+        self._drafts = state_dir / "drafts"
+        self._root.mkdir(exist_ok=True)
+        self._drafts.mkdir(exist_ok=True)
         self._serial = itertools.count()
         self._prefix = f"{self._drafts}/{os.getpid()}-{time.time_ns()}-"
 
-    def path(self, digest: str) -> str:
+    def path(self, digest: str) -> Path:
         """Absolute path of the blob with this SHA-256 hex digest, whether or not it exists."""
-        return f"{self._root}/{digest[:2]}/{digest[2:]}"
+        return Path(f"{self._root}/{digest[:2]}/{digest[2:]}")
 
     def holds(self, blob: Blob) -> bool:
         """Whether these bytes are stored already.
@@ -108,13 +107,13 @@ class BlobStore:
     def size(self, digest: str) -> int | None:
         """Bytes of the blob with this SHA-256 hex digest; None if it is not stored."""
         try:
-            return os.stat(self.path(digest)).st_size
+            return self.path(digest).stat().st_size
         except FileNotFoundError:
             return None
 
     def writer(self) -> BlobWriter:
         """Start a blob whose bytes arrive in pieces."""
-        return BlobWriter(self, f"{self._prefix}{next(self._serial)}")
+        return BlobWriter(self, Path(f"{self._prefix}{next(self._serial)}"))
 
     def put(self, data: bytes) -> Blob:
         """Store `data`, once however often it is put.
@@ -133,27 +132,26 @@ class BlobStore:
                 writer.finish()
         return blob
 
-    def put_file(self, source: str) -> Blob:
+    def put_file(self, source: Path) -> Blob:
         """Store a copy of the file `source`.
 
         Raises:
             OSError: it cannot be read, or the disk is full or fails.
         """
-        with Path(source).open("rb") as file, self.writer() as writer:
+        with source.open("rb") as file, self.writer() as writer:
             while piece := file.read(_COPY_BYTES):
                 writer.write(piece)
             return writer.finish()
 
-    def adopt(self, draft: str, digest: str) -> None:
+    def adopt(self, draft: Path, digest: str) -> None:
         """Give the synced file `draft` its blob name."""
         target = self.path(digest)
         try:
-            os.rename(draft, target)
+            draft.rename(target)
         except FileNotFoundError:
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(os.path.dirname(target))
+            target.parent.mkdir(exist_ok=True)
             _sync_directory(self._root)
-            os.rename(draft, target)
+            draft.rename(target)
 
     def sync_names(self, digests: Iterable[str]) -> None:
         """Make the names of these blobs durable, before a commit points at them for good.
@@ -162,18 +160,18 @@ class BlobStore:
         not once a blob: a staged object may be lost with the power, a committed one may not.
         """
         for shard in {digest[:2] for digest in digests}:
-            _sync_directory(f"{self._root}/{shard}")
+            _sync_directory(self._root / shard)
 
     def drop_stale_drafts(self) -> None:
         """Remove what processes killed in the middle of an upload left more than a day ago."""
         horizon = time.time() - _STALE_AFTER_SECONDS
-        for draft in os.scandir(self._drafts):
+        for draft in self._drafts.iterdir():
             with contextlib.suppress(FileNotFoundError):
                 if draft.stat().st_mtime < horizon:
-                    os.unlink(draft.path)
+                    draft.unlink()
 
 
-def _sync_directory(path: str) -> None:
+def _sync_directory(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -73,7 +73,7 @@ CREATE TABLE IF NOT EXISTS nodes (
     body BLOB NOT NULL
 );
 CREATE TABLE IF NOT EXISTS placements (
-    address TEXT PRIMARY KEY,
+    token TEXT PRIMARY KEY,
     digest TEXT NOT NULL,
     size INTEGER NOT NULL,
     etag TEXT NOT NULL

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 
@@ -46,17 +46,33 @@ ReadCommit = Callable[[str], Commit]
 """Fetches a commit of one repository by its full id."""
 
 
-def identify(
-    tree: str,
-    parents: tuple[str, ...],
-    message: str,
-    committer: str,
-    metadata: dict[str, str],
-    created_ns: int,
-) -> str:
-    """The commit's id: SHA-256 over what it says; the date enters in seconds, as in lakeFS."""
-    said = [tree, parents, message, committer, sorted(metadata.items()), created_ns // 1_000_000_000]
-    return hashlib.sha256(json.dumps(said).encode()).hexdigest()
+class Message(NamedTuple):
+    """What the maker of a commit says; `created_ns` in nanoseconds since the epoch."""
+
+    text: str
+    committer: str
+    metadata: dict[str, str]
+    created_ns: int
+
+
+def make(tree: str, parents: Sequence[Commit], message: Message) -> Commit:
+    """A commit, with its id: SHA-256 over what it says; the date enters in seconds, as in lakeFS.
+
+    So saying the same on the same parents within a second is one commit.
+    """
+    ids = tuple(parent.id for parent in parents)
+    text, committer, metadata, created_ns = message
+    said = [tree, ids, text, committer, sorted(metadata.items()), created_ns // 1_000_000_000]
+    return Commit(
+        hashlib.sha256(json.dumps(said).encode()).hexdigest(),
+        tree,
+        ids,
+        text,
+        committer,
+        metadata,
+        created_ns,
+        1 + max((parent.generation for parent in parents), default=0),
+    )
 
 
 def log(

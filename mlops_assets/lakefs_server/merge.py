@@ -38,4 +38,3 @@ def three_way(base: str, source: str, destination: str, read: Read, strategy: st
         else:
             conflicts.append(path)
     return Merge(edits, conflicts)
-

@@ -25,7 +25,7 @@ class Modifier(NamedTuple):
     """A step from a commit: `~N` ancestors, `^N` th parent, `@` without and `$` with staging."""
 
     kind: str
-    count: int
+    steps: int
 
 
 class RefExpression(NamedTuple):
@@ -48,10 +48,10 @@ def parse_ref(text: str) -> RefExpression:
 
 
 def _modifier(text: str) -> Modifier:
-    kind, count = text[0], text[1:]
-    if count and (kind in "@$" or not count.isdecimal()):
+    kind, steps = text[0], text[1:]
+    if steps and (kind in "@$" or not steps.isdecimal()):
         raise InvalidError(f"ref: invalid value: could not parse modifier {text}")
-    return Modifier(kind, int(count or 1))
+    return Modifier(kind, int(steps or 1))
 
 
 def is_hash(text: str) -> bool:

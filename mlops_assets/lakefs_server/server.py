@@ -98,6 +98,7 @@ def _start(state_dir: Path, *, pre_sign: bool) -> _Running:
     from mlops_assets.lakefs_server.api_repositories import RepositoryApi
     from mlops_assets.lakefs_server.api_versions import VersionApi
     from mlops_assets.lakefs_server.asgi import App
+    from mlops_assets.lakefs_server.catalog import Catalog
     from mlops_assets.lakefs_server.credentials import load_or_create
     from mlops_assets.lakefs_server.signing import Addresses
     from mlops_assets.lakefs_server.store import Store
@@ -107,12 +108,12 @@ def _start(state_dir: Path, *, pre_sign: bool) -> _Running:
     store.blobs.drop_stale_drafts()
     credentials = load_or_create(state_dir)
     committer = credentials.access_key_id
+    catalog = Catalog(store, committer)
+    addresses = Addresses(state_dir, store.blobs, credentials, pre_sign=pre_sign)
     routes = {
-        **RepositoryApi(store, committer, pre_sign=pre_sign).routes(),
-        **VersionApi(store, committer).routes(),
-        **ObjectApi(
-            store, Addresses(state_dir, store.blobs, credentials, pre_sign=pre_sign)
-        ).routes(),
+        **RepositoryApi(store, catalog, pre_sign=pre_sign).routes(),
+        **VersionApi(store, catalog, committer).routes(),
+        **ObjectApi(store, addresses).routes(),
     }
     app = App(routes, credentials.authorization(), store.blobs)
     listener = socket.socket()

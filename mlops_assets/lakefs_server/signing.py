@@ -38,7 +38,7 @@ class Addresses:
         """The physical address of a blob."""
         if self.pre_sign:
             return f"s3://lake/{digest}"
-        return "local://" + self._blobs.path(digest)
+        return f"local://{self._blobs.path(digest)}"
 
     def new_place(self, repository: str, branch: str, path: str) -> str:
         """A token for bytes that will become this object and no other."""

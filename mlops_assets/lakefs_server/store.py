@@ -1,24 +1,23 @@
-"""One store directory: repositories, branches, tags, and what their names resolve to.
+"""One store directory: what names resolve to, and reading commits and tree nodes.
 
-Belongs here: the rows that name things, and reading commits and tree nodes (both immutable, so
-kept in memory). Does not: objects and staging (`objects`), making commits (`versions`), HTTP.
+Belongs here: look-ups that every other module needs. Commits and nodes never change, so they are
+kept in memory. Does not: making and forgetting names (`catalog`), objects and staging
+(`objects`), making commits (`versions`), HTTP.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
-import time
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mlops_assets.lakefs_server import history, refs, tree
+from mlops_assets.lakefs_server import refs, tree
 from mlops_assets.lakefs_server.blobs import BlobStore
 from mlops_assets.lakefs_server.database import Database
 from mlops_assets.lakefs_server.errors import ApiError, InvalidError, NotFoundError
 from mlops_assets.lakefs_server.history import Commit
-from mlops_assets.lakefs_server.tree import EMPTY
 
 _NODES_KEPT = 1024  # about 40 MB when all are full leaves
 _COMMITS_KEPT = 8192
@@ -75,8 +74,6 @@ class Store:
         self.node = lru_cache(_NODES_KEPT)(self._read_node)
         self.read_commit = lru_cache(_COMMITS_KEPT)(self._read_commit)
 
-    # -- repositories ------------------------------------------------------------------------
-
     def repository(self, name: str) -> Repository:
         """Look a repository up by name; raises NotFoundError."""
         row = (
@@ -86,86 +83,7 @@ class Store:
         )
         if row is None:
             raise NotFoundError(f"repository '{name}' not found")
-        return _repository(row)
-
-    def repositories(self, page: Page) -> list[Repository]:
-        """One more than a page of repositories, by name."""
-        rows = self.database.connection().execute(
-            "SELECT * FROM repositories WHERE name > ? AND substr(name, 1, ?) = ? "
-            "ORDER BY name LIMIT ?",
-            (page.after, len(page.prefix), page.prefix, page.amount + 1),
-        )
-        return [_repository(row) for row in rows]
-
-    def create_repository(
-        self, name: str, namespace: str, default_branch: str, committer: str, *, read_only: bool
-    ) -> Repository:
-        """Make a repository with its default branch and a first, empty commit.
-
-        Raises:
-            ApiError: 409 the name exists; 400 a name is invalid or the namespace is in use.
-        """
-        refs.check_repository(name)
-        refs.check_branch(default_branch)
-        refs.check_namespace(namespace)
-        now = time.time_ns()
-        with self.database.writing() as connection:
-            taken = connection.execute(
-                "SELECT name FROM repositories WHERE name = ? OR storage_namespace = ? "
-                "ORDER BY name <> ?",
-                (name, namespace, name),
-            ).fetchone()
-            if taken is not None and taken[0] == name:
-                raise ApiError(409, "error creating repository: not unique")
-            if taken is not None:
-                raise InvalidError(
-                    f"failed to create repository: storage namespace {namespace} already in use"
-                )
-            inserted = connection.execute(
-                "INSERT INTO repositories (name, storage_namespace, default_branch, created, "
-                "read_only, protection, metadata) VALUES (?, ?, ?, ?, ?, '[]', '{}')",
-                (name, namespace, default_branch, now // 1_000_000_000, read_only),
-            )
-            repository = int(inserted.lastrowid or 0)
-            first = add_commit(
-                connection, repository, EMPTY, [], "Repository created", committer, {}, now
-            )
-            connection.execute(
-                "INSERT INTO branches (repository, name, head, hidden) VALUES (?, ?, ?, 0)",
-                (repository, default_branch, first.id),
-            )
-        return self.repository(name)
-
-    def delete_repository(self, name: str, *, force: bool) -> None:
-        """Forget a repository. Its blobs and tree nodes stay, since others may share them."""
-        with self.database.writing() as connection:
-            repository = self.repository(name)
-            repository.check_writable(force)
-            key = (repository.id,)
-            connection.execute(
-                "DELETE FROM staging WHERE branch IN (SELECT id FROM branches WHERE repository = ?)",
-                key,
-            )
-            for table in ("branches", "tags", "commits"):
-                connection.execute(f"DELETE FROM {table} WHERE repository = ?", key)  # noqa: S608 - one of three names
-            connection.execute("DELETE FROM repositories WHERE id = ?", key)
-
-    def protect(self, repository: str, patterns: list[str], expected: str | None) -> None:
-        """Set the patterns of protected branches.
-
-        Raises:
-            ApiError: 412 `expected` is given and is not the present rules' `protection_etag`.
-        """
-        with self.database.writing() as connection:
-            found = self.repository(repository)
-            if expected is not None and expected != protection_etag(found):
-                raise ApiError(412, "precondition failed: the rules have changed, read them again")
-            connection.execute(
-                "UPDATE repositories SET protection = ? WHERE id = ?",
-                (json.dumps(patterns), found.id),
-            )
-
-    # -- branches ----------------------------------------------------------------------------
+        return repository_of(row)
 
     def branch(self, repository: Repository, name: str) -> Branch:
         """Look a branch up by name; raises NotFoundError."""
@@ -186,48 +104,6 @@ class Store:
         )
         return None if row is None else Branch(*row)
 
-    def branches(self, repository: Repository, page: Page, *, hidden: bool) -> list[Branch]:
-        """One more than a page of branches, by name; hidden ones only if asked for."""
-        rows = self.database.connection().execute(
-            "SELECT id, name, head, hidden FROM branches WHERE repository = ? AND name > ? "
-            "AND substr(name, 1, ?) = ? AND hidden <= ? ORDER BY name LIMIT ?",
-            (repository.id, page.after, len(page.prefix), page.prefix, hidden, page.amount + 1),
-        )
-        return [Branch(*row) for row in rows]
-
-    def create_branch(
-        self, repository: Repository, name: str, source: str, *, hidden: bool, force: bool
-    ) -> str:
-        """Point a new branch at a commit: one row, whatever the repository's size. Its head.
-
-        Raises:
-            ApiError: 409 it exists; 404 the source does not; 400 the source includes staging.
-        """
-        refs.check_branch(name)
-        repository.check_writable(force)
-        with self.database.writing() as connection:
-            try:
-                head = self.commit_id(repository, source)
-            except NotFoundError as error:
-                raise NotFoundError(f"source reference '{source}': not found") from error
-            if self.find_branch(repository, name) is not None:
-                raise ApiError(409, "branch already exists: not unique")
-            connection.execute(
-                "INSERT INTO branches (repository, name, head, hidden) VALUES (?, ?, ?, ?)",
-                (repository.id, name, head, hidden),
-            )
-        return head
-
-    def delete_branch(self, repository: Repository, name: str, *, force: bool) -> None:
-        """Forget a branch and what is staged on it; its commits stay."""
-        repository.check_writable(force)
-        if name == repository.default_branch:
-            raise ApiError(403, "cannot delete repository default branch")
-        with self.database.writing() as connection:
-            branch = self.branch(repository, name)
-            connection.execute("DELETE FROM staging WHERE branch = ?", (branch.id,))
-            connection.execute("DELETE FROM branches WHERE id = ?", (branch.id,))
-
     def move_head(self, connection: sqlite3.Connection, branch: Branch, head: str) -> None:
         """Point a branch from the head that was read to a new one; compare and set.
 
@@ -239,8 +115,6 @@ class Store:
         )
         if moved.rowcount != 1:
             raise ApiError(423, f"branch '{branch.name}' moved meanwhile: try again")
-
-    # -- tags --------------------------------------------------------------------------------
 
     def tag(self, repository: Repository, name: str) -> str:
         """The commit a tag names; raises NotFoundError."""
@@ -254,43 +128,6 @@ class Store:
         if row is None:
             raise NotFoundError(f"tag '{name}' not found")
         return str(row[0])
-
-    def tags(self, repository: Repository, page: Page) -> list[tuple[str, str]]:
-        """One more than a page of (tag, commit), by name."""
-        return (
-            self.database.connection()
-            .execute(
-                "SELECT name, target FROM tags WHERE repository = ? AND name > ? "
-                "AND substr(name, 1, ?) = ? ORDER BY name LIMIT ?",
-                (repository.id, page.after, len(page.prefix), page.prefix, page.amount + 1),
-            )
-            .fetchall()
-        )
-
-    def create_tag(self, repository: Repository, name: str, ref: str, *, force: bool) -> str:
-        """Name a commit for good. Its id. Raises ApiError 409 if the tag exists, 404, 400."""
-        refs.check_tag(name)
-        repository.check_writable(force)
-        with self.database.writing() as connection:
-            target = self.commit_id(repository, ref)
-            added = connection.execute(
-                "INSERT OR IGNORE INTO tags (repository, name, target) VALUES (?, ?, ?)",
-                (repository.id, name, target),
-            )
-            if added.rowcount != 1:
-                raise ApiError(409, "tag already exists: not unique")
-        return target
-
-    def delete_tag(self, repository: Repository, name: str, *, force: bool) -> None:
-        """Forget a tag; raises NotFoundError."""
-        repository.check_writable(force)
-        with self.database.writing() as connection:
-            self.tag(repository, name)
-            connection.execute(
-                "DELETE FROM tags WHERE repository = ? AND name = ?", (repository.id, name)
-            )
-
-    # -- references --------------------------------------------------------------------------
 
     def commit(self, repository: Repository, commit_id: str) -> Commit:
         """Read a commit by its full id; raises NotFoundError."""
@@ -319,12 +156,12 @@ class Store:
             if staging is None or len(modifiers) != 1:
                 raise InvalidError(f"ref: invalid value: '{ref}': @ and $ follow a branch only")
             return Resolved(commit_id, staging if modifiers[0].kind == "$" else None)
-        for kind, count in modifiers:
+        for kind, steps in modifiers:
             if kind == "~":
-                for _ in range(count):
+                for _ in range(steps):
                     commit_id = self._parent(repository, commit_id, 1, ref)
-            elif count > 0:
-                commit_id = self._parent(repository, commit_id, count, ref)
+            elif steps > 0:
+                commit_id = self._parent(repository, commit_id, steps, ref)
         return Resolved(commit_id, None)
 
     def _parent(self, repository: Repository, commit_id: str, number: int, ref: str) -> str:
@@ -375,9 +212,7 @@ class Store:
         if row is None:
             raise NotFoundError(f"commit '{commit_id}' not found")
         commit = Commit(*row)
-        return commit._replace(
-            parents=tuple(json.loads(row[2])), metadata=json.loads(row[5])
-        )
+        return commit._replace(parents=tuple(json.loads(row[2])), metadata=json.loads(row[5]))
 
     def _read_node(self, name: str) -> tree.Node:
         row = (
@@ -395,28 +230,8 @@ def protection_etag(repository: Repository) -> str:
     return tree.fingerprint(json.dumps(repository.protection).encode())
 
 
-def add_commit(
-    connection: sqlite3.Connection,
-    repository: int,
-    tree_name: str,
-    parents: list[Commit],
-    message: str,
-    committer: str,
-    metadata: dict[str, str],
-    created_ns: int,
-) -> Commit:
+def add_commit(connection: sqlite3.Connection, repository: int, commit: Commit) -> Commit:
     """Write a commit inside the caller's transaction. Saying the same twice is one commit."""
-    ids = tuple(parent.id for parent in parents)
-    commit = Commit(
-        history.identify(tree_name, ids, message, committer, metadata, created_ns),
-        tree_name,
-        ids,
-        message,
-        committer,
-        metadata,
-        created_ns,
-        1 + max((parent.generation for parent in parents), default=0),
-    )
     connection.execute(
         "INSERT OR IGNORE INTO commits (repository, id, tree, parents, message, committer, "
         "metadata, created_ns, generation) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -424,17 +239,27 @@ def add_commit(
             repository,
             commit.id,
             commit.tree,
-            json.dumps(ids),
-            message,
-            committer,
-            json.dumps(metadata),
-            created_ns,
+            json.dumps(commit.parents),
+            commit.message,
+            commit.committer,
+            json.dumps(commit.metadata),
+            commit.created_ns,
             commit.generation,
         ),
     )
     return commit
 
 
-def _repository(row: tuple[Any, ...]) -> Repository:
-    *plain, read_only, protection, metadata = row
-    return Repository(*plain, bool(read_only), json.loads(protection), json.loads(metadata))
+def repository_of(row: tuple[Any, ...]) -> Repository:
+    """A row of the table as a repository."""
+    key, name, namespace, default_branch, created, read_only, protection, metadata = row
+    return Repository(
+        key,
+        name,
+        namespace,
+        default_branch,
+        created,
+        bool(read_only),
+        json.loads(protection),
+        json.loads(metadata),
+    )

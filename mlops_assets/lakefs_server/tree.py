@@ -55,7 +55,7 @@ class Child(NamedTuple):
 
 
 class Node(NamedTuple):
-    """A decoded node: `keys` are paths and `items` entries at level 0, last paths and children above."""
+    """A decoded node: at level 0 paths and their entries, above last paths and children."""
 
     level: int
     keys: list[str]
@@ -131,40 +131,25 @@ def difference(
     The two sides advance together. What lies wholly before the other side's next path is that
     side's alone; where two nodes overlap, the higher one is opened, or both.
     """
-    start = max(start, prefix)
-    ours, theirs = _cursor(left, read), _cursor(right, read)
-    while ours or theirs:
-        a, b = ours[-1] if ours else None, theirs[-1] if theirs else None
-        if a is not None and (a.last < start or b is not None and a == b):
-            ours.pop()
-            if b is not None and a == b:
-                theirs.pop()
+    ours = _Side(left, max(start, prefix), read)
+    theirs = _Side(right, max(start, prefix), read)
+    while True:
+        a, b = ours.head(), theirs.head()
+        if a is None and b is None:
+            return
+        if a == b:
+            ours.skip()
+            theirs.skip()
             continue
-        if b is not None and b.last < start:
-            theirs.pop()
+        old = ours.advance() if _leads(a, b) else None
+        new = theirs.advance() if _leads(b, a) else None
+        if old is None and new is None:
             continue
-        if a is not None and (b is None or a.last < b.first):
-            if a.level < 0:
-                if not a.first.startswith(prefix):
-                    return
-                yield Difference(a.first, a.item, None)
-            _open(ours, read)
-        elif b is not None and (a is None or b.last < a.first):
-            if b.level < 0:
-                if not b.first.startswith(prefix):
-                    return
-                yield Difference(b.first, None, b.item)
-            _open(theirs, read)
-        elif a is not None and b is not None:
-            if a.level < 0 and b.level < 0:
-                if not a.first.startswith(prefix):
-                    return
-                if not a.item.same_object(b.item):
-                    yield Difference(a.first, a.item, b.item)
-            if a.level >= b.level:
-                _open(ours, read)
-            if b.level >= a.level:
-                _open(theirs, read)
+        path = a.first if a is not None and old is not None else b.first if b is not None else ""
+        if not path.startswith(prefix):
+            return
+        if not same(old, new):
+            yield Difference(path, old, new)
 
 
 class _Head(NamedTuple):
@@ -176,21 +161,49 @@ class _Head(NamedTuple):
     item: Any
 
 
-def _cursor(root: str, read: Read) -> list[_Head]:
-    return [] if root == EMPTY else [_Head(*_span(root, read), read(root).level, root)]
+def _leads(head: _Head | None, other: _Head | None) -> bool:
+    """Whether this side has to advance: it lies before the other, or spans it from higher up."""
+    if head is None or other is None:
+        return head is not None
+    if head.last < other.first or other.last < head.first:
+        return head.last < other.first
+    return head.level >= other.level
 
 
-def _open(heads: list[_Head], read: Read) -> None:
-    head = heads.pop()
-    if head.level < 0:
-        return
-    node = read(head.item)
-    if node.level == 0:
-        rows = zip(node.keys, node.items, strict=True)
-        heads.extend(reversed([_Head(key, key, -1, entry) for key, entry in rows]))
-    else:
-        below = node.level - 1
-        heads.extend(reversed([_Head(c.first, c.last, below, c.node) for c in node.items]))
+class _Side:
+    """One side of a comparison: what is still to come, the next thing last."""
+
+    def __init__(self, root: str, start: str, read: Read) -> None:
+        self._read = read
+        self._start = start
+        self._heads: list[_Head] = []
+        if root != EMPTY:
+            self._heads.append(_Head(*_span(root, read), read(root).level, root))
+
+    def head(self) -> _Head | None:
+        """The next thing that does not lie wholly before the start."""
+        while self._heads and self._heads[-1].last < self._start:
+            self._heads.pop()
+        return self._heads[-1] if self._heads else None
+
+    def skip(self) -> None:
+        """Pass the next thing unopened."""
+        self._heads.pop()
+
+    def advance(self) -> Entry | None:
+        """Pass the next thing if it is an object, which is returned; else open it."""
+        head = self._heads.pop()
+        if head.level < 0:
+            entry: Entry = head.item
+            return entry
+        node = self._read(head.item)
+        if node.level == 0:
+            rows = zip(node.keys, node.items, strict=True)
+            inside = [_Head(key, key, -1, entry) for key, entry in rows]
+        else:
+            inside = [_Head(c.first, c.last, node.level - 1, c.node) for c in node.items]
+        self._heads.extend(reversed(inside))
+        return None
 
 
 def _span(root: str, read: Read) -> tuple[str, str]:
