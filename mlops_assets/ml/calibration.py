@@ -127,4 +127,5 @@ def _newton_step(
     if spread <= _FLAT * total * second:
         return None
     missed, tilted = (labels - expected).sum(), ((labels - expected) * odds).sum()
-    return np.array([second * missed - first * tilted, total * tilted - first * missed]) / spread
+    across, along = second * missed - first * tilted, total * tilted - first * missed
+    return np.array([across / spread, along / spread])

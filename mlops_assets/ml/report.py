@@ -50,7 +50,7 @@ def verdict(evaluation: Evaluation) -> Verdict:
     """
     skill, name = evaluation.brier_skill, evaluation.baseline_name
     better = skill > 0
-    size = f"{abs(skill):.1%} {'smaller' if better else 'larger'}" if skill else "no different"
+    size = f"{abs(skill):.2%} {'smaller' if better else 'larger'}" if skill else "no different"
     return Verdict(
         better=better,
         headline=f"{'Better' if better else 'No better'} than the {name}",

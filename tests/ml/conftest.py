@@ -10,9 +10,6 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pytest
 
-KEYS = ["month", "day", "carrier", "flight", "origin"]
-FEATURES = ["carrier", "dest", "hour", "distance", "origin"]
-
 
 @pytest.fixture(scope="session")
 def flights() -> pa.Table:

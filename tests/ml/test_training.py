@@ -5,8 +5,9 @@ import pytest
 from mlops_assets.ml.labels import UnusableRowsError
 from mlops_assets.ml.model import Model
 from mlops_assets.ml.training import Estimator, train
-from tests.ml.conftest import FEATURES, KEYS
 
+KEYS = ["month", "day", "carrier", "flight", "origin"]
+FEATURES = ["carrier", "dest", "hour", "distance", "origin"]
 SMALL = Estimator(rounds=12, depth=4, threads=1)
 
 
