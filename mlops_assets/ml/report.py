@@ -109,7 +109,7 @@ def _key_figures(evaluation: Evaluation) -> str:
         {
             "Rows evaluated": f"{evaluation.n:,}",
             "Positives": f"{evaluation.positives / evaluation.n:.1%}",
-            "Brier skill over baseline": _signed(evaluation.brier_skill),
+            "Brier skill": _signed(evaluation.brier_skill),
             "ROC AUC": f"{evaluation.model.roc_auc:.3f}",
             "Calibration slope": f"{line.slope:.2f}" if line else "undetermined",
             "Calibration error": f"{evaluation.calibration_error:.3f}",
