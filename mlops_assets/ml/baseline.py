@@ -77,7 +77,9 @@ class RateBaseline:
         return np.array([self._rate(group) for group in _groups_of(rows, self.columns)])
 
     def _rate(self, group: tuple[Any, ...]) -> float:
-        size, positives = self.groups.get(group, (0, 0))
+        if group not in self.groups:
+            return self.positives / self.rows
+        size, positives = self.groups[group]
         drawn = positives * self.rows + self.smoothing * self.positives
         return drawn / ((size + self.smoothing) * self.rows)
 

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 BINS = 10
 
 _CLIP = 1e-6
-_STEPS = 50
-_TOLERANCE = 1e-10
+_STEPS = 100
+_CLOSE = 1e-10
+_FLAT = 1e-12
 _STEEPEST = 1e3
 
 
@@ -80,29 +81,51 @@ def recalibrate(
     """Fit the outcomes' log-odds as a line in the scores' log-odds, by maximum likelihood.
 
     Returns `None` where no finite line fits best: the scores are constant, or one threshold
-    separates the outcomes. Newton's method with two sums in place of scikit-learn's regression:
-    that one penalizes the slope unless told otherwise and stops early.
+    separates the outcomes. Newton's method on two numbers in place of scikit-learn's regression,
+    which penalizes the slope unless told otherwise and stops early. A step that makes the fit worse
+    is halved: from the identity, whole steps ran away on scores that were off by 2 in log-odds.
     """
     import numpy as np
 
     clipped = np.clip(scores, _CLIP, 1 - _CLIP)
     odds = np.log(clipped / (1 - clipped))
-    intercept, slope = 0.0, 1.0
+    line = np.array([0.0, 1.0])
+    loss = _loss(labels, odds, line)
     for _ in range(_STEPS):
-        expected = 1 / (1 + np.exp(-(intercept + slope * odds)))
-        weights = expected * (1 - expected)
-        total, first, second = weights.sum(), (weights * odds).sum(), (weights * odds**2).sum()
-        spread = total * second - first**2
-        if spread <= _TOLERANCE * max(total * second, _TOLERANCE):
+        step = _newton_step(labels, odds, line)
+        if step is None:
             return None
-        missed, tilted = (labels - expected).sum(), ((labels - expected) * odds).sum()
-        steps = (
-            (second * missed - first * tilted) / spread,
-            (total * tilted - first * missed) / spread,
-        )
-        intercept, slope = intercept + float(steps[0]), slope + float(steps[1])
-        if abs(slope) > _STEEPEST:
+        while (reached := _loss(labels, odds, line + step)) > loss and np.abs(step).max() > _CLOSE:
+            step = step / 2
+        line, loss = line + step, reached
+        if abs(line[1]) > _STEEPEST:
             return None
-        if max(map(abs, steps)) < _TOLERANCE:
-            return Recalibration(intercept=intercept, slope=slope)
+        if np.abs(step).max() <= _CLOSE:
+            return Recalibration(intercept=line[0], slope=line[1])
     return None
+
+
+def _loss(
+    labels: npt.NDArray[np.int64], odds: npt.NDArray[np.float64], line: npt.NDArray[np.float64]
+) -> float:
+    import numpy as np
+
+    fitted = line[0] + line[1] * odds
+    return float((np.logaddexp(0, fitted) - labels * fitted).sum())
+
+
+def _newton_step(
+    labels: npt.NDArray[np.int64], odds: npt.NDArray[np.float64], line: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64] | None:
+    """Return the step towards the likeliest line, `None` where the odds do not vary enough."""
+    import numpy as np
+
+    expected = np.exp(-np.logaddexp(0, -(line[0] + line[1] * odds)))
+    weights = expected * (1 - expected)
+    total, first, second = weights.sum(), (weights * odds).sum(), (weights * odds**2).sum()
+    spread = total * second - first**2
+    if spread <= _FLAT * total * second:
+        return None
+    missed, tilted = (labels - expected).sum(), ((labels - expected) * odds).sum()
+    across, along = second * missed - first * tilted, total * tilted - first * missed
+    return np.array([across / spread, along / spread])

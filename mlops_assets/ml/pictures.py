@@ -55,7 +55,7 @@ def roc_picture(evaluation: Evaluation) -> bytes:
 
 
 def calibration_picture(evaluation: Evaluation) -> bytes:
-    """Draw the rate of positives against the score in bins of equal size, with 95% intervals, as PNG."""
+    """Draw the rate of positives against the score, in bins of equal size with 95% intervals."""
     bins = evaluation.calibration
     intervals = [wilson_interval(found) for found in bins]
     rates = [found.positives / found.n for found in bins]

@@ -50,7 +50,7 @@ def verdict(evaluation: Evaluation) -> Verdict:
     """
     skill, name = evaluation.brier_skill, evaluation.baseline_name
     better = skill > 0
-    size = f"{abs(skill):.1%} {'smaller' if better else 'larger'}" if skill else "no different"
+    size = f"{abs(skill):.2%} {'smaller' if better else 'larger'}" if skill else "no different"
     return Verdict(
         better=better,
         headline=f"{'Better' if better else 'No better'} than the {name}",
@@ -109,7 +109,7 @@ def _key_figures(evaluation: Evaluation) -> str:
         {
             "Rows evaluated": f"{evaluation.n:,}",
             "Positives": f"{evaluation.positives / evaluation.n:.1%}",
-            "Brier skill over baseline": _signed(evaluation.brier_skill),
+            "Brier skill": _signed(evaluation.brier_skill),
             "ROC AUC": f"{evaluation.model.roc_auc:.3f}",
             "Calibration slope": f"{line.slope:.2f}" if line else "undetermined",
             "Calibration error": f"{evaluation.calibration_error:.3f}",
