@@ -18,7 +18,6 @@
     {%- set keys = entities | join(', ') -%}
     {%- set totals = ['remembered', 'flights', 'late', 'cancelled', 'delay_minutes'] -%}
     {%- set next_change = 'lead(feature_at) over (partition by ' ~ keys ~ ' order by feature_at)' -%}
-    {%- set hour = add_minutes('totals.feature_at', 'series.n * 60') -%}
 with outcomes as (
     select
         {{ keys }},
@@ -31,6 +30,17 @@ with outcomes as (
     where {{ in_look_back('flight_date') }}
         and outcome_known_at is not null
         and {{ minutes_between('scheduled_departure_at', 'outcome_known_at') }} <= 36 * 60
+),
+
+-- The zone is asked once an hour here; asked for each of 1.6 million rows it took a third of the time.
+hours as (
+    select {{ local_day('feature_at') }} as feature_day, feature_at
+    from (
+        select {{ add_minutes(window_start(), 'n * 60') }} as feature_at
+        -- The day on which clocks go back has 25 hours.
+        from {{ number_series(partition_window().days * 24 + 1) }} as series
+    ) as candidates
+    where {{ in_window(local_day('feature_at')) }}
 ),
 
 -- Before the window only the balance matters, so older changes are moved to its first hour.
@@ -63,8 +73,8 @@ totals as (
 )
 
 select
-    {{ local_day(hour) }} as feature_day,
-    {{ hour }} as feature_at,
+    hours.feature_day,
+    hours.feature_at,
     {{ keys }},
     flights as {{ prefix }}_flights_7d,
     late as {{ prefix }}_late_7d,
@@ -76,6 +86,6 @@ select
 from totals
 -- What is remembered changes within 8 days, if only by being forgotten.
 inner join {{ number_series(8 * 24) }} as series on series.n < totals.hours
+inner join hours on hours.feature_at = {{ add_minutes('totals.feature_at', 'series.n * 60') }}
 where totals.remembered > 0
-    and {{ in_window(local_day(hour)) }}
 {%- endmacro %}
