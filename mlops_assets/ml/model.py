@@ -128,7 +128,7 @@ def _require_intact(data: bytes) -> None:
     """Let only the very bytes that `to_ubj` wrote through to XGBoost's reader.
 
     It ends the whole process on an empty file, and of 600 models with flipped bits or foreign bytes
-    it died on 40; a worker must refuse such a file and live.
+    40 killed it even behind a check of their structure; a worker must refuse such a file and live.
     """
     if not data.startswith(b"{L"):
         raise NotAModelError(f"{_recognize(data)}, not an XGBoost model in UBJ form; {_REMEDY}.")
