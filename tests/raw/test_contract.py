@@ -69,7 +69,7 @@ def test_every_plane_and_airline_keeps_its_contract():
         ("carrier", "united", r"carrier breaks str_matches('^[A-Z0-9]{2}\Z')"),
         ("flight", "0", "flight breaks in_range(1, 9999)"),
         ("distance", "NA", "distance is missing"),
-        ("arr_time", "1299", "arr_time breaks a time written as HHMM"),
+        ("arr_time", "1299", "arr_time breaks the form HHMM"),
         ("arr_delay", "5000", "arr_delay breaks in_range(-240, 4320)"),
         ("dep_delay", "3", "dep_delay is not the time between sched_dep_time and dep_time"),
         ("dep_delay", "NA", "only one of dep_time and dep_delay is there"),
@@ -178,7 +178,9 @@ def test_nan_is_no_measurement_even_if_a_source_lets_it_through():
     assert "lat breaks in_range(-90, 90)" in reasons(checked)
 
 
-def test_a_year_with_one_wrong_column_is_described_as_fast_as_a_good_one(checked_year, year):
+# Left to describe every failing value, pandera needs four minutes for this.
+@pytest.mark.timeout(100)
+def test_a_year_with_one_wrong_column_is_quarantined_whole(checked_year, year):
     spoilt = checked_year.accepted
     wrong = pa.array([99] * spoilt.num_rows, pa.int32())
     spoilt = spoilt.set_column(spoilt.column_names.index("minute"), "minute", wrong)

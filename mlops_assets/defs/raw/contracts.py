@@ -55,7 +55,7 @@ def _flight_rules() -> pandera.DataFrameSchema:
     import pandera.pandas as pandera
 
     clock = pandera.Check(
-        lambda times: times.between(0, 2400) & (times % 100 < 60), error="a time written as HHMM"
+        lambda times: times.between(0, 2400) & (times % 100 < 60), error="the form HHMM"
     )
     text = pandera.Category
     return pandera.DataFrameSchema(
