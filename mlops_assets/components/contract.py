@@ -36,6 +36,9 @@ CONTRADICTED = "another row has the same key and says something else"
 OUTSIDE = "the stated day lies outside the partition"
 
 
+_DAY = "the partition's day"  # a column name that no source has
+
+
 class ContractError(ValueError):
     """A table does not have the columns or types that its contract declares."""
 
@@ -211,12 +214,14 @@ def enforce(contract: Contract, table: pa.Table, window: DayWindow | None = None
     if (window is None) != (contract.days is None):
         raise ValueError(f"{contract.table} is asked for with {window=}; its contract disagrees.")
     table = _conformed(contract, table)
-    broken = _broken_rules(contract, table)
+    frame = _frame(table)
+    broken = _broken_rules(contract, frame)
     days = None
     if window is not None and contract.days is not None:
         days = contract.days.assign(table, window).fill_null(window.first)
         stated = contract.days.stated(table)
         broken[OUTSIDE] = ~np.asarray(_equal(stated, days))
+    broken |= _broken_keys(frame, contract.key, days)
     reasons = sorted(broken)
     matrix = np.column_stack([broken[reason] for reason in reasons])
     bad = matrix.any(axis=1)
@@ -247,20 +252,25 @@ def _conformed(contract: Contract, table: pa.Table) -> pa.Table:
     return table.select(schema.names).cast(schema).combine_chunks()
 
 
-def _broken_rules(contract: Contract, table: pa.Table) -> dict[str, Mask]:
-    import numpy as np
+def _frame(table: pa.Table) -> pd.DataFrame:
     import pandas as pd
-    import pandera.pandas as pandera
     import pyarrow as pa
 
     # Nullable extension types keep a missing whole number apart from a float, and NaN from null.
     # Categories let a rule look at each distinct text once: a year of flights takes 0.5 s, where
     # five columns of plain strings alone took 1.3 s.
-    frame = table.to_pandas(
+    frame: pd.DataFrame = table.to_pandas(
         types_mapper={pa.int32(): pd.Int32Dtype(), pa.float64(): pd.Float64Dtype()}.get,
         strings_to_categorical=True,
     )
-    broken: dict[str, Mask] = _broken_keys(frame, contract.key)
+    return frame
+
+
+def _broken_rules(contract: Contract, frame: pd.DataFrame) -> dict[str, Mask]:
+    import numpy as np
+    import pandera.pandas as pandera
+
+    broken: dict[str, Mask] = {}
     try:
         _bounded(contract.rules()).validate(frame, lazy=True, inplace=True)
     except pandera.errors.SchemaErrors as errors:
@@ -300,18 +310,22 @@ def _failure(error: SchemaError, frame: pd.DataFrame) -> tuple[str, Mask]:
     return str(reason), np.asarray(failed)
 
 
-def _broken_keys(frame: pd.DataFrame, key: Sequence[str]) -> dict[str, Mask]:
+def _broken_keys(frame: pd.DataFrame, key: Sequence[str], days: pa.Array | None) -> dict[str, Mask]:
     import numpy as np
 
     contradicted = np.zeros(len(frame), dtype=bool)
     repeated = np.zeros(len(frame), dtype=bool)
+    keys = frame[list(key)]
     # A key with a null in it names nothing; its row is quarantined as incomplete.
-    named = frame[list(key)].notna().all(axis="columns").to_numpy()
-    shared = frame.duplicated(subset=list(key), keep=False).to_numpy() & named
+    named = keys.notna().all(axis="columns").to_numpy()
+    if days is not None:
+        # Rows meet only within their partition. Were a misdated row of another day to contradict
+        # a good one, a range would give that day other content than a run of the day alone.
+        keys = keys.assign(**{_DAY: np.asarray(days.cast("int32"))})
+    shared = keys.duplicated(keep=False).to_numpy() & named
     if shared.any():
-        rows = frame[shared]
-        repeated[shared] = rows.duplicated(keep="first").to_numpy()
-        groups = rows.groupby(list(key), observed=True, sort=False).ngroup()
+        repeated[shared] = frame[shared].duplicated(keep="first").to_numpy()
+        groups = keys[shared].groupby(list(keys.columns), observed=True, sort=False).ngroup()
         distinct = groups[~repeated[shared]]
         contradicted[shared] = groups.isin(distinct[distinct.duplicated()]).to_numpy()
     return {CONTRADICTED: contradicted, REPEATED: repeated}
@@ -336,7 +350,7 @@ def _ordered(
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    columns = {} if days is None else {"": days}
+    columns = {} if days is None else {_DAY: days}
     sortable = pa.table({**columns, **{name: table[name] for name in by}})
     order = pc.sort_indices(sortable, [(name, "ascending") for name in sortable.column_names])
     sorted_days = None if days is None else days.take(order)

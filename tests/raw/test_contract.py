@@ -161,6 +161,14 @@ def test_a_misdated_row_is_quarantined_alike_by_a_range_and_by_its_day_alone(fli
     assert alone.quarantined.num_rows == 2
 
 
+def test_a_misdated_copy_spoils_no_row_of_another_day(flight_file):
+    flight_file.rows.append(flight_file.rows[3])
+    flight_file.set(-1, "day", "2")
+    checked = flight_file.check()
+    assert checked.quarantined_days.to_pylist() == [date(2013, 1, 2)]
+    assert checked.accepted.num_rows == len(flight_file.rows) - 1
+
+
 def test_a_day_with_too_many_bad_rows_fails_by_name(flight_file):
     for row in range(20):
         flight_file.set(row, "distance", "-1")
