@@ -1,18 +1,19 @@
 """How a contract is enforced: every row of a table is accepted, or quarantined with its reasons.
 
 Here belong the mechanics that hold for any table: applying a pandera schema to an Arrow table,
-the meaning of a duplicated key, which partition a row belongs to, and when a partition has too
-many bad rows to be published. What a particular table must look like is declared in `defs/`;
+the meaning of a duplicated key, and which partition a row belongs to. When a partition has too
+many bad rows is `quarantine.py`; what a particular table must look like is declared in `defs/`;
 faults of a whole file (missing, truncated, another type) are the source's to report.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
+
+from mlops_assets.components.quarantine import REASON_SEPARATOR, PartitionCount, reason_counts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pandera.pandas as pandera
     import pyarrow as pa
+    from pandera.errors import SchemaError
 
     Mask = npt.NDArray[np.bool_]
 
@@ -32,6 +34,9 @@ REASON = "reason"
 REPEATED = "the row repeats another one"
 CONTRADICTED = "another row has the same key and says something else"
 OUTSIDE = "the stated day lies outside the partition"
+
+
+_DAY = "the partition's day"  # a column name that no source has
 
 
 class ContractError(ValueError):
@@ -51,7 +56,8 @@ class DayWindow:
 
     def __iter__(self) -> Iterator[date]:
         return (
-            self.first + timedelta(days=offset) for offset in range((self.last - self.first).days + 1)
+            self.first + timedelta(days=offset)
+            for offset in range((self.last - self.first).days + 1)
         )
 
     def __contains__(self, day: date) -> bool:
@@ -148,76 +154,25 @@ class Checked:
     def counts(self, window: DayWindow | None = None) -> tuple[PartitionCount, ...]:
         """What each day of `window` holds; without a window, one count for the whole table."""
         if window is None or self.accepted_days is None or self.quarantined_days is None:
-            reasons = _tally(self.quarantined[REASON].to_pylist())
+            reasons = reason_counts(self.quarantined[REASON].to_pylist())
             return (
                 PartitionCount(None, self.accepted.num_rows, self.quarantined.num_rows, reasons),
             )
-        accepted = Counter(self.accepted_days.to_pylist())
+        accepted = {
+            entry["values"]: entry["counts"]
+            for entry in self.accepted_days.value_counts().to_pylist()
+        }
         by_day: dict[date, list[str]] = {}
         for day, reason in zip(
             self.quarantined_days.to_pylist(), self.quarantined[REASON].to_pylist(), strict=True
         ):
             by_day.setdefault(day, []).append(reason)
         return tuple(
-            PartitionCount(day, accepted[day], len(bad := by_day.get(day, [])), _tally(bad))
+            PartitionCount(
+                day, accepted.get(day, 0), len(bad := by_day.get(day, [])), reason_counts(bad)
+            )
             for day in window
         )
-
-
-@dataclass(frozen=True)
-class PartitionCount:
-    """How many rows of one partition were accepted and quarantined, and how often each reason.
-
-    `day` is None for a table without partitions. A row with two reasons counts for both.
-    """
-
-    day: date | None
-    accepted: int
-    quarantined: int
-    reasons: Mapping[str, int]
-
-    @property
-    def share(self) -> float:
-        """The quarantined share of the partition's rows, 0 to 1; 0 for an empty partition."""
-        rows = self.accepted + self.quarantined
-        return self.quarantined / rows if rows else 0.0
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """Whether a table's partitions may be published, and the sentence that says why not."""
-
-    counts: tuple[PartitionCount, ...]
-    exceeded: tuple[PartitionCount, ...]
-    sentence: str
-
-    @property
-    def passed(self) -> bool:
-        """No partition has more bad rows than its contract allows."""
-        return not self.exceeded
-
-
-def verdict(contract: Contract, counts: Sequence[PartitionCount]) -> Verdict:
-    """Judge each partition by the share of its rows that was quarantined."""
-    exceeded = tuple(count for count in counts if count.share > contract.max_quarantined_share)
-    named = exceeded or tuple(count for count in counts if count.quarantined)
-    rows = sum(count.accepted + count.quarantined for count in counts)
-    bad = sum(count.quarantined for count in counts)
-    if not exceeded:
-        sentence = f"{contract.table}: {bad} of {rows} rows are quarantined"
-        if bad:
-            sentence += f" ({_reasons(named)})"
-        return Verdict(tuple(counts), (), f"{sentence}.")
-    listed = ", ".join(_share_of(count) for count in exceeded[:3])
-    if len(exceeded) > 3:
-        listed += f" and {len(exceeded) - 3} more days"
-    return Verdict(
-        tuple(counts),
-        exceeded,
-        f"{contract.table}: more than {contract.max_quarantined_share:.2%} of the rows break the "
-        f"contract: {listed}. Most frequent: {_reasons(named)}. Correct the source, or change "
-        "the contract if it is the rule that is wrong.",
-    )
 
 
 def row_rule(reason: str, holds: Callable[[pd.DataFrame], pd.Series]) -> pandera.Check:
@@ -259,12 +214,14 @@ def enforce(contract: Contract, table: pa.Table, window: DayWindow | None = None
     if (window is None) != (contract.days is None):
         raise ValueError(f"{contract.table} is asked for with {window=}; its contract disagrees.")
     table = _conformed(contract, table)
-    broken = _broken_rules(contract, table)
+    frame = _frame(table)
+    broken = _broken_rules(contract, frame)
     days = None
     if window is not None and contract.days is not None:
         days = contract.days.assign(table, window).fill_null(window.first)
         stated = contract.days.stated(table)
         broken[OUTSIDE] = ~np.asarray(_equal(stated, days))
+    broken |= _broken_keys(frame, contract.key, days)
     reasons = sorted(broken)
     matrix = np.column_stack([broken[reason] for reason in reasons])
     bad = matrix.any(axis=1)
@@ -295,19 +252,25 @@ def _conformed(contract: Contract, table: pa.Table) -> pa.Table:
     return table.select(schema.names).cast(schema).combine_chunks()
 
 
-def _broken_rules(contract: Contract, table: pa.Table) -> dict[str, Mask]:
-    import numpy as np
+def _frame(table: pa.Table) -> pd.DataFrame:
     import pandas as pd
-    import pandera.pandas as pandera
     import pyarrow as pa
 
-    # Nullable extension types keep a missing whole number apart from a float, and NaN from null;
-    # categories let a text rule look at each distinct value once (1.3 s against 0.1 s a year).
-    frame = table.to_pandas(
+    # Nullable extension types keep a missing whole number apart from a float, and NaN from null.
+    # Categories let a rule look at each distinct text once: a year of flights takes 0.5 s, where
+    # five columns of plain strings alone took 1.3 s.
+    frame: pd.DataFrame = table.to_pandas(
         types_mapper={pa.int32(): pd.Int32Dtype(), pa.float64(): pd.Float64Dtype()}.get,
         strings_to_categorical=True,
     )
-    broken: dict[str, Mask] = _broken_keys(frame, contract.key)
+    return frame
+
+
+def _broken_rules(contract: Contract, frame: pd.DataFrame) -> dict[str, Mask]:
+    import numpy as np
+    import pandera.pandas as pandera
+
+    broken: dict[str, Mask] = {}
     try:
         _bounded(contract.rules()).validate(frame, lazy=True, inplace=True)
     except pandera.errors.SchemaErrors as errors:
@@ -323,12 +286,15 @@ def _bounded(schema: pandera.DataFrameSchema) -> pandera.DataFrameSchema:
     A year of flights with one wrong column took 225 s to describe and 0.5 s to check; which rows
     failed is read from the check's output, which is complete all the same.
     """
-    for check in [*schema.checks, *(c for column in schema.columns.values() for c in column.checks)]:
+    for check in [
+        *schema.checks,
+        *(c for column in schema.columns.values() for c in column.checks),
+    ]:
         check.n_failure_cases = 1
     return schema
 
 
-def _failure(error: Any, frame: pd.DataFrame) -> tuple[str, Mask]:
+def _failure(error: SchemaError, frame: pd.DataFrame) -> tuple[str, Mask]:
     import numpy as np
     from pandera.errors import SchemaErrorReason
 
@@ -344,18 +310,22 @@ def _failure(error: Any, frame: pd.DataFrame) -> tuple[str, Mask]:
     return str(reason), np.asarray(failed)
 
 
-def _broken_keys(frame: pd.DataFrame, key: Sequence[str]) -> dict[str, Mask]:
+def _broken_keys(frame: pd.DataFrame, key: Sequence[str], days: pa.Array | None) -> dict[str, Mask]:
     import numpy as np
 
     contradicted = np.zeros(len(frame), dtype=bool)
     repeated = np.zeros(len(frame), dtype=bool)
+    keys = frame[list(key)]
     # A key with a null in it names nothing; its row is quarantined as incomplete.
-    named = frame[list(key)].notna().all(axis="columns").to_numpy()
-    shared = frame.duplicated(subset=list(key), keep=False).to_numpy() & named
+    named = keys.notna().all(axis="columns").to_numpy()
+    if days is not None:
+        # Rows meet only within their partition. Were a misdated row of another day to contradict
+        # a good one, a range would give that day other content than a run of the day alone.
+        keys = keys.assign(**{_DAY: np.asarray(days.cast("int32"))})
+    shared = keys.duplicated(keep=False).to_numpy() & named
     if shared.any():
-        rows = frame[shared]
-        repeated[shared] = rows.duplicated(keep="first").to_numpy()
-        groups = rows.groupby(list(key), observed=True, sort=False).ngroup()
+        repeated[shared] = frame[shared].duplicated(keep="first").to_numpy()
+        groups = keys[shared].groupby(list(keys.columns), observed=True, sort=False).ngroup()
         distinct = groups[~repeated[shared]]
         contradicted[shared] = groups.isin(distinct[distinct.duplicated()]).to_numpy()
     return {CONTRADICTED: contradicted, REPEATED: repeated}
@@ -367,7 +337,10 @@ def _joined(reasons: Sequence[str], matrix: Mask) -> list[str]:
     if not len(matrix):
         return []
     patterns, which = np.unique(matrix, axis=0, return_inverse=True)
-    texts = ["; ".join(r for r, hit in zip(reasons, row, strict=True) if hit) for row in patterns]
+    texts = [
+        REASON_SEPARATOR.join(r for r, hit in zip(reasons, row, strict=True) if hit)
+        for row in patterns
+    ]
     return [texts[index] for index in which.reshape(-1)]
 
 
@@ -377,7 +350,7 @@ def _ordered(
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    columns = {} if days is None else {"": days}
+    columns = {} if days is None else {_DAY: days}
     sortable = pa.table({**columns, **{name: table[name] for name in by}})
     order = pc.sort_indices(sortable, [(name, "ascending") for name in sortable.column_names])
     sorted_days = None if days is None else days.take(order)
@@ -396,21 +369,3 @@ def _equal(left: pa.Array, right: pa.Array) -> pa.Array:
     import pyarrow.compute as pc
 
     return pc.fill_null(pc.equal(left, right), fill_value=False)
-
-
-def _tally(reasons: Sequence[str]) -> Mapping[str, int]:
-    return Counter(single for reason in reasons for single in reason.split("; "))
-
-
-def _reasons(counts: Sequence[PartitionCount]) -> str:
-    total: Counter[str] = Counter()
-    for count in counts:
-        total.update(count.reasons)
-    ranked = sorted(total.items(), key=lambda item: (-item[1], item[0]))
-    return ", ".join(f"{reason} ({times})" for reason, times in ranked[:3])
-
-
-def _share_of(count: PartitionCount) -> str:
-    rows = count.accepted + count.quarantined
-    where = "" if count.day is None else f" of {count.day}"
-    return f"{count.quarantined} of {rows} rows{where}"

@@ -62,6 +62,7 @@ def write_table(table: pa.Table, path: Path) -> None:
     One row group, no Arrow or pandas metadata. The bytes also name the writer's version, so an
     upgrade of pyarrow changes them.
     """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     pq.write_table(
@@ -70,6 +71,9 @@ def write_table(table: pa.Table, path: Path) -> None:
         row_group_size=max(table.num_rows, 1),
         compression="zstd",
         compression_level=1,
+        # A day's numbers repeat too little for a dictionary: with one everywhere, a year of
+        # flights took 1.0 s and 9.8 MB instead of 0.7 s and 8.7 MB.
+        use_dictionary=[field.name for field in table.schema if pa.types.is_string(field.type)],
         version="2.6",
         store_schema=False,
     )

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 ORIGINS = ("EWR", "JFK", "LGA")
 
-_CARRIER = r"^[A-Z0-9]{2}$"
-_AIRPORT = r"^[A-Z0-9]{3}$"
-_TAIL_NUMBER = r"^[A-Z0-9]{3,6}$"
+_CARRIER = r"^[A-Z0-9]{2}\Z"
+_AIRPORT = r"^[A-Z0-9]{3}\Z"
+_TAIL_NUMBER = r"^[A-Z0-9]{3,6}\Z"
 
 
 def _minutes(clock: pd.Series) -> pd.Series:
@@ -55,7 +55,7 @@ def _flight_rules() -> pandera.DataFrameSchema:
     import pandera.pandas as pandera
 
     clock = pandera.Check(
-        lambda times: times.between(0, 2400) & (times % 100 < 60), error="a time written as HHMM"
+        lambda times: times.between(0, 2400) & (times % 100 < 60), error="the form HHMM"
     )
     text = pandera.Category
     return pandera.DataFrameSchema(
@@ -67,17 +67,11 @@ def _flight_rules() -> pandera.DataFrameSchema:
             "dep_time": pandera.Column("Int32", clock, nullable=True),
             "arr_time": pandera.Column("Int32", clock, nullable=True),
             # Two hours early is beyond any schedule's slack; three days late is another flight.
-            "dep_delay": pandera.Column(
-                "Int32", pandera.Check.in_range(-120, 4320), nullable=True
-            ),
-            "arr_delay": pandera.Column(
-                "Int32", pandera.Check.in_range(-240, 4320), nullable=True
-            ),
+            "dep_delay": pandera.Column("Int32", pandera.Check.in_range(-120, 4320), nullable=True),
+            "arr_delay": pandera.Column("Int32", pandera.Check.in_range(-240, 4320), nullable=True),
             "carrier": pandera.Column(text, pandera.Check.str_matches(_CARRIER)),
             "flight": pandera.Column("Int32", pandera.Check.in_range(1, 9999)),
-            "tailnum": pandera.Column(
-                text, pandera.Check.str_matches(_TAIL_NUMBER), nullable=True
-            ),
+            "tailnum": pandera.Column(text, pandera.Check.str_matches(_TAIL_NUMBER), nullable=True),
             "origin": pandera.Column(text, pandera.Check.isin(ORIGINS)),
             "dest": pandera.Column(text, pandera.Check.str_matches(_AIRPORT)),
             "air_time": pandera.Column("Int32", pandera.Check.in_range(5, 1440), nullable=True),
@@ -186,7 +180,7 @@ def _airport_rules() -> pandera.DataFrameSchema:
             "tz": pandera.Column("Int32", pandera.Check.in_range(-11, -4)),
             "dst": pandera.Column(text, pandera.Check.isin(("A", "N", "U"))),
             "tzone": pandera.Column(
-                text, pandera.Check.str_matches(r"^[A-Za-z_]+/[A-Za-z_/]+$"), nullable=True
+                text, pandera.Check.str_matches(r"^[A-Za-z_]+/[A-Za-z_/]+\Z"), nullable=True
             ),
         },
         checks=[
@@ -312,4 +306,6 @@ AIRLINES = Contract(
     max_quarantined_share=0.0,
 )
 
-CONTRACTS = {contract.table: contract for contract in (FLIGHTS, WEATHER, PLANES, AIRPORTS, AIRLINES)}
+CONTRACTS = {
+    contract.table: contract for contract in (FLIGHTS, WEATHER, PLANES, AIRPORTS, AIRLINES)
+}

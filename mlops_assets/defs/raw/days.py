@@ -27,7 +27,8 @@ def stated_days(table: pa.Table) -> pa.Array:
     import pyarrow.compute as pc
 
     year, month, day = (
-        pc.fill_null(table[name].combine_chunks(), 0).to_numpy() for name in ("year", "month", "day")
+        pc.fill_null(table[name].combine_chunks(), 0).to_numpy()
+        for name in ("year", "month", "day")
     )
     months = _months(year, month)
     days = months.astype("datetime64[D]") + (day - 1).astype("timedelta64[D]")
@@ -65,7 +66,8 @@ def _months(
     year: npt.NDArray[np.integer], month: npt.NDArray[np.integer]
 ) -> npt.NDArray[np.datetime64]:
     since_1970 = (year.astype("int64") - 1970) * 12 + month - 1
-    return since_1970.astype("datetime64[M]")
+    months: npt.NDArray[np.datetime64] = since_1970.astype("datetime64[M]")
+    return months
 
 
 LOCAL_DAY = DayRule(stated=stated_days, implied=implied_days)
