@@ -39,6 +39,10 @@ OUTSIDE = "the stated day lies outside the partition"
 _DAY = "the partition's day"  # a column name that no source has
 
 
+class SourceError(ValueError):
+    """A source cannot be read as a whole: one sentence with the file, the fault and the remedy."""
+
+
 class ContractError(ValueError):
     """A table does not have the columns or types that its contract declares."""
 

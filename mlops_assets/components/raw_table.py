@@ -14,12 +14,11 @@ from mlops_assets.components.contract import (
     Contract,
     ContractError,
     DayWindow,
-    PartitionCount,
-    Verdict,
+    SourceError,
     enforce,
-    verdict,
 )
 from mlops_assets.components.partition_files import FILE, write_partitions, write_table
+from mlops_assets.components.quarantine import PartitionCount, Verdict, verdict
 from mlops_assets.engines.duckdb import describe_tables
 from mlops_assets.lake import Lake, Manifest, Partition, TablePartition
 
@@ -28,10 +27,6 @@ if TYPE_CHECKING:
 
 SCHEMA = "raw"
 CHECK = "contract"
-
-
-class SourceError(ValueError):
-    """A source cannot be read as a whole: one sentence with the file, the fault and the remedy."""
 
 
 def raw_table(
@@ -89,10 +84,12 @@ def raw_table(
         with publishing.open_transaction(context, lake, also=[quarantine]) as transaction:
             try:
                 checked = enforce(contract, read(window), window)
-            except ValueError as error:
+            except (SourceError, ContractError) as error:
                 yield _result(key, passed=False, sentence=str(error))
                 raise dg.Failure(str(error), allow_retries=False) from error
-            judged = verdict(contract, checked.counts(window))
+            judged = verdict(
+                contract.table, contract.max_quarantined_share, checked.counts(window)
+            )
             accepted, quarantined = transaction.scratch / "accepted", transaction.scratch / "bad"
             _write(checked, window, accepted, quarantined)
             bad = {_partition(count) for count in judged.counts if count.quarantined}

@@ -15,16 +15,14 @@ import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlops_assets.components.contract import SourceError
+
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.csv as pa_csv
 
 MAX_BYTES = 1 << 30
 """The largest file that is read, unpacked; a year of flights has 31 MB."""
-
-
-class SourceError(ValueError):
-    """A source cannot be read; the message says which file, what is wrong and what to do."""
 
 
 def read_csv(path: Path, schema: pa.Schema, *, max_bytes: int = MAX_BYTES) -> pa.Table:

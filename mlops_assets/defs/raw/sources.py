@@ -11,9 +11,9 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlops_assets.components.contract import Contract, DayWindow
+from mlops_assets.components.contract import Contract, DayWindow, SourceError
 from mlops_assets.defs.raw.contracts import AIRLINES, AIRPORTS, FLIGHTS, PLANES, WEATHER
-from mlops_assets.defs.raw.csv_file import SourceError, read_csv
+from mlops_assets.defs.raw.csv_file import read_csv
 
 if TYPE_CHECKING:
     import pyarrow as pa
