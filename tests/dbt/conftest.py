@@ -7,7 +7,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from dbt_warehouse import FIRST_DAY, LAST_DAY, RAW_TABLES, Warehouse, failures, parquet_view
+from dbt_warehouse import FIRST_DAY, LAST_DAY, RAW_TABLES, Warehouse, parquet_view
 
 
 @pytest.fixture(scope="session")
@@ -34,10 +34,12 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def warehouse(tmp_path_factory: pytest.TempPathFactory, raw: Path) -> Callable[..., Warehouse]:
     """Makes a warehouse whose raw tables are views of `folder`'s files, the dated ones filtered."""
+    prepared = tmp_path_factory.mktemp("prepared")
 
     def make(folder: Path = raw, days: str = "true") -> Warehouse:
-        root = tmp_path_factory.mktemp("warehouse")
-        made = Warehouse(path=root / "warehouse.duckdb", target=root / "target")
+        # dbt's parsed relations carry the file's stem as their database.
+        file = tmp_path_factory.mktemp("warehouse") / "warehouse.duckdb"
+        made = Warehouse(path=file, prepared=prepared)
         made.execute("create schema raw", "create schema staging", "create schema marts")
         made.execute(
             *(
@@ -59,5 +61,5 @@ def warehouse(tmp_path_factory: pytest.TempPathFactory, raw: Path) -> Callable[.
 def whole(warehouse: Callable[..., Warehouse]) -> Warehouse:
     """Everything, built for the whole window at once."""
     built = warehouse()
-    assert failures(built.build(first_day=FIRST_DAY, last_day=LAST_DAY)) == []
+    assert built.build(first_day=FIRST_DAY, last_day=LAST_DAY) == []
     return built

@@ -11,21 +11,23 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import pytest
+
+from mlops_assets.components import dbt_build
 
 PROJECT = Path(__file__).parents[2] / "dbt_project"
 FIRST_DAY = dt.date(2013, 10, 18)
 LAST_DAY = dt.date(2013, 11, 6)
 LONG_DAY = dt.date(2013, 11, 3)
+MODELS = sorted(f"{file.parent.name}/{file.stem}" for file in (PROJECT / "models").glob("*/*.sql"))
 RAW_TABLES = ("flights", "weather", "planes", "airports", "airlines")
 
 
 @dataclass(frozen=True)
 class Warehouse:
-    """A DuckDB file that dbt builds into, and what dbt said when it did."""
+    """A DuckDB file that dbt builds into, and the folder that holds dbt's parsed project."""
 
     path: Path
-    target: Path
+    prepared: Path
 
     def execute(self, *statements: str) -> None:
         with duckdb.connect(str(self.path)) as connection:
@@ -40,34 +42,30 @@ class Warehouse:
         return [row[0] for row in self.rows(f"describe {table}")]
 
     def manifest(self) -> dict[str, Any]:
-        return json.loads((self.target / "manifest.json").read_text())
+        return json.loads((self.prepared / "manifest.json").read_text())
 
-    def build(self, *arguments: str, **window: dt.date) -> Any:
-        """Run `dbt build` for the days from `first_day` to `last_day`, both included."""
-        from dbt.cli.main import dbtRunner
+    def build(self, *models: str, **window: dt.date) -> list[str]:
+        """Build models, all unless named, for the days from `first_day` to `last_day`.
 
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("DBT_DUCKDB_PATH", str(self.path))
-            return dbtRunner().invoke(
-                [
-                    *("--quiet", "--log-level-file", "none", "--no-use-colors", "build"),
-                    *("--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT)),
-                    *("--target-path", str(self.target), "--log-path", str(self.target)),
-                    *("--vars", json.dumps({name: str(day) for name, day in window.items()})),
-                    *arguments,
-                ]
-            )
-
-
-def failures(result: Any) -> list[str]:
-    """What went wrong in a dbt run, empty when all models were built and all tests passed."""
-    if result.exception is not None:
-        return [str(result.exception)]
-    return [
-        f"{run.node.name}: {run.message}"
-        for run in result.result
-        if run.status not in ("success", "pass")
-    ]
+        Returns:
+            What went wrong: empty when every model was built and every test passed.
+        """
+        written = self.path.parent / "tables"
+        days = (window["last_day"] - window["first_day"]).days + 1 if len(window) == 2 else 0
+        for model in MODELS if days else ():
+            for n in range(days):
+                day = window["first_day"] + dt.timedelta(days=n)
+                (written / model / f"day={day}").mkdir(parents=True, exist_ok=True)
+        outcome = dbt_build.build(
+            PROJECT,
+            self.prepared,
+            [model.rpartition("/")[2] for model in models or MODELS],
+            self.path,
+            {"lake_root": str(written), **{name: str(day) for name, day in window.items()}},
+        )
+        if outcome.error is not None:
+            return [outcome.error]
+        return [f"{node.unique_id}: {node.message}" for node in outcome.failures]
 
 
 def parquet_view(schema: str, table: str, file: Path, where: str = "true") -> str:

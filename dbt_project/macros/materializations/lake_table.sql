@@ -29,7 +29,8 @@
         ) to '{{ files[loop.index0] }}' (format parquet, compression zstd);
         {% endfor -%}
         drop table rows_of_{{ view.identifier }};
-        create or replace view {{ view }} as from read_parquet({{ files }});
+        create or replace view {{ view }} as
+        from read_parquet({{ files }}, hive_partitioning = false);
     {%- endcall %}
     {{ run_hooks(post_hooks) }}
     {{ adapter.commit() }}
