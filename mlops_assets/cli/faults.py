@@ -11,12 +11,14 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from dagster._utils.error import SerializableErrorInfo
+    from dagster_shared.error import SerializableErrorInfo
 
 # Their messages are whole sentences with the way out, written where they are raised.
 SENTENCES = {
+    "CommandError",
     "ConflictError",
     "ContractError",
+    "FailedRunError",
     "LakeError",
     "MissingPartitionError",
     "SettingsError",
@@ -113,7 +115,7 @@ def sentence(chain: Sequence[Link], *, place: str) -> str:
     if not told:
         return "it failed without a reason; run again with --debug."
     first = next((link for link in told if link.kind in SENTENCES), told[0])
-    if first.kind in SENTENCES or first.kind == "CommandError":
+    if first.kind in SENTENCES:
         return " ".join(first.text.split())
     return (
         f"{first.kind}: {' '.join(first.text.split())} (unexpected: run again with --debug to see "

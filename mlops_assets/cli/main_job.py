@@ -55,36 +55,56 @@ class FailedRunError(CommandError):
         self.kept = kept
 
 
-def run_main_job(
-    request: Request,
-    settings: Settings,
-    lake: Lake,
-    progress: Progress,
-) -> list[Finished]:
-    """Bring what was asked for up to date.
+@dataclass(frozen=True)
+class MainJob:
+    """The main job, where it runs and where it tells how far it is."""
 
-    Args:
-        request: What.
-        settings: This process's.
-        lake: The lake of these settings.
-        progress: Where to tell how far it is.
+    settings: Settings
+    lake: Lake
+    progress: Progress
 
-    Returns:
-        The runs, in order.
+    def run(self, request: Request) -> list[Finished]:
+        """Bring what was asked for up to date.
 
-    Raises:
-        RequestError: What was asked for does not exist.
-        FailedRunError: A run failed; the base branch holds what the runs before it published.
-        KeyboardInterrupt: Somebody stopped it.
-    """
-    import dagster as dg
+        Returns:
+            The runs, in order.
 
-    from mlops_assets.definitions import defs
+        Raises:
+            RequestError: What was asked for does not exist.
+            FailedRunError: A run failed; the base branch holds what the runs before it published.
+            KeyboardInterrupt: Somebody stopped it.
+        """
+        import dagster as dg
 
-    definitions = defs()
-    plan = launches(request, calendar(definitions))
-    with dg.DagsterInstance.get() as instance:
-        return [_run(launch, definitions, instance, settings, lake, progress) for launch in plan]
+        from mlops_assets.definitions import defs
+
+        definitions = defs()
+        plan = launches(request, calendar(definitions))
+        with dg.DagsterInstance.get() as instance:
+            return [self._launch(launch, definitions, instance) for launch in plan]
+
+    def _launch(
+        self, launch: Launch, definitions: dg.Definitions, instance: dg.DagsterInstance
+    ) -> Finished:
+        run_id = str(uuid.uuid4())
+        started = time.time()
+        watch = RunWatch(self.progress, started)
+        instance.add_event_listener(run_id, watch)
+        self.progress.begin(launch.title)
+        result = definitions.resolve_job_def(launch.job).execute_in_process(
+            instance=instance,
+            run_id=run_id,
+            partition_key=launch.partition,
+            tags=dict(launch.tags),
+            raise_on_error=False,
+        )
+        if result.success:
+            return Finished(launch, run_id, time.time() - started, watch)
+        if interrupted(watch.failure):
+            raise KeyboardInterrupt
+        told = watch.explained or sentence(watch.failure, place=str(self.settings.home))
+        kept = [branch for branch in self.lake.work_branches() if run_id in branch]
+        raise FailedRunError(_failure(watch.failed_step, told, kept), watch.failed_step, kept)
 
 
 def calendar(definitions: dg.Definitions) -> Calendar:
@@ -107,40 +127,11 @@ def calendar(definitions: dg.Definitions) -> Calendar:
     )
 
 
-def _run(
-    launch: Launch,
-    definitions: dg.Definitions,
-    instance: dg.DagsterInstance,
-    settings: Settings,
-    lake: Lake,
-    progress: Progress,
-) -> Finished:
-    run_id = str(uuid.uuid4())
-    started = time.time()
-    watch = RunWatch(progress, started)
-    instance.add_event_listener(run_id, watch)
-    progress.begin(launch.title)
-    result = definitions.resolve_job_def(launch.job).execute_in_process(
-        instance=instance,
-        run_id=run_id,
-        partition_key=launch.partition,
-        tags=dict(launch.tags),
-        raise_on_error=False,
-    )
-    if result.success:
-        return Finished(launch, run_id, time.time() - started, watch)
-    if interrupted(watch.failure):
-        raise KeyboardInterrupt
-    told = watch.explained or sentence(watch.failure, place=str(settings.home))
-    kept = [branch for branch in lake.work_branches() if run_id in branch]
-    raise FailedRunError(_failure(watch.failed_step, told, kept), watch.failed_step, kept)
-
-
 def _failure(step: str | None, told: str, kept: Sequence[str]) -> str:
     text = f"{step or 'the run'} failed: {told}"
     unnamed = [branch for branch in kept if branch not in text]
     if unnamed:
-        text += f" What it had written is kept on branch {', '.join(unnamed)}."
+        text += f" Nothing of it was published; its work branch {', '.join(unnamed)} is kept."
     return text
 
 
@@ -165,9 +156,13 @@ def console_to_log(home: Path, *, shown: bool) -> Iterator[Path | None]:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}.log"
     # Two files, because Dagster's capture of a step's output swaps the descriptor of each.
-    with _appended(path) as out, _appended(path) as err:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            yield path
+    with (
+        _appended(path) as out,
+        _appended(path) as err,
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        yield path
 
 
 def _appended(path: Path) -> TextIO:

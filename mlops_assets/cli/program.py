@@ -129,8 +129,8 @@ def doctor(*, deep: bool, as_json: bool, debug: bool) -> int:  # noqa: ARG001 - 
 @program.command()
 @click.option("--port", default=3000, show_default=True, type=click.IntRange(1, 65535))
 @DEBUG
-def ui(port: int, *, debug: bool) -> int:  # noqa: ARG001 - main reads --debug
-    """Open the Dagster UI with its daemon on 127.0.0.1, until Ctrl-C."""
+def ui(port: int, *, debug: bool) -> None:
+    """Serve the Dagster UI with its daemon on 127.0.0.1, until Ctrl-C."""
     from mlops_assets.cli.ui import serve_ui
 
-    return serve_ui(port)
+    serve_ui(port, debug=debug)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
-from mlops_assets.cli.main_job import commits_of, console_to_log, run_main_job
+from mlops_assets.cli.main_job import MainJob, commits_of, console_to_log
 from mlops_assets.cli.plan import Request
 from mlops_assets.cli.progress import progress_on
 from mlops_assets.cli.record import open_record
@@ -35,7 +35,7 @@ def run(request: Request, *, debug: bool) -> Summary:
         from mlops_assets.defs.resources import connect
 
         lake = connect(found)
-        finished = run_main_job(request, found, lake, progress)
+        finished = MainJob(found, lake, progress).run(request)
         snapshot = lake.snapshot()
         folder = home / "reports" / "flight_delay"
         return Summary(
