@@ -53,9 +53,7 @@ def test_what_is_staged_is_seen_on_the_branch_alone(repository: Repository) -> N
     assert not repository.ref(main.get_commit().id).object("x").exists()
 
 
-def test_exclusive_creation_refuses_an_object_that_exists(
-    repository: Repository, raw: Raw
-) -> None:
+def test_exclusive_creation_refuses_an_object_that_exists(repository: Repository, raw: Raw) -> None:
     obj = repository.branch("main").object("x").upload(b"1")
     with pytest.raises(ObjectExistsException):
         obj.upload(b"2", mode="xb")

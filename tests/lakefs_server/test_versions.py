@@ -110,7 +110,9 @@ def test_a_protected_branch_refuses_writes_and_takes_merges(
     ):
         with pytest.raises((ForbiddenException, PermissionError)):
             refused()
-    errors = json.loads(raw("POST", f"{base}/branches/main/objects/delete", b'{"paths":["a"]}').body)
+    errors = json.loads(
+        raw("POST", f"{base}/branches/main/objects/delete", b'{"paths":["a"]}').body
+    )
     assert [(e["path"], e["status_code"]) for e in errors["errors"]] == [("a", 403)]
     work = repository.branch("work").create("main")
     commit(repository, "work", b="2")
