@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import re
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -135,12 +136,12 @@ def test_importing_the_package_imports_no_web_server() -> None:
 
 
 def test_starting_twice_is_one_server_and_stopping_frees_the_port(tmp_path: Path) -> None:
-    server = EmbeddedServer(tmp_path / "lake")
-    endpoint = server.start()
-    assert server.start() == endpoint
+    embedded = EmbeddedServer(tmp_path / "lake")
+    endpoint = embedded.start()
+    assert embedded.start() == endpoint
     assert Raw(endpoint)("GET", "healthcheck").status == 204
-    server.stop()
-    server.stop()
+    embedded.stop()
+    embedded.stop()
     with pytest.raises(ConnectionRefusedError):
         Raw(endpoint)("GET", "healthcheck")
 
@@ -161,6 +162,12 @@ def test_a_store_of_a_newer_format_is_refused_with_the_way_out(tmp_path: Path) -
     with pytest.raises(StoreFormatError, match=r"format 99.*use the newer version"):
         EmbeddedServer(tmp_path).start()
     assert sorted(file.name for file in tmp_path.iterdir()) == ["format"]
+
+
+def test_responses_do_not_wait_for_the_clients_acknowledgement() -> None:
+    with server._listener() as listener:
+        assert listener.proto == socket.IPPROTO_TCP
+        assert listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 # -- disks ----------------------------------------------------------------------------------------
