@@ -27,6 +27,7 @@ from mlops_assets.lakefs_server import (
     StoreFormatError,
     blobs,
     credentials,
+    server,
 )
 from tests.lakefs_server.conftest import Raw, client_of
 
