@@ -91,12 +91,12 @@ def test_a_small_change_of_a_large_tree_reads_and_writes_few_nodes() -> None:
     nodes = Nodes()
     objects: dict[str, Entry | None] = {f"raw/{n:05d}": entry(str(n)) for n in range(20_000)}
     root = nodes.change(EMPTY, objects)
-    assert len(nodes.bodies) > 200
+    assert len(nodes.bodies) > 1000
     nodes.reads = 0
     edits: dict[str, Entry | None] = {f"raw/{n:05d}": entry("new") for n in range(7000, 7010)}
     written = tree.change(root, edits, nodes)
     assert len(written.nodes) <= 8
-    assert nodes.reads <= 20
+    assert nodes.reads <= 40
     nodes.bodies |= written.nodes
     nodes.reads = 0
     assert len(list(tree.difference(root, written.root, nodes))) == 10
