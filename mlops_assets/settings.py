@@ -51,9 +51,7 @@ class Settings(BaseSettings):
     lakefs_repository: str = Field(
         "mlops-assets", validation_alias="LAKEFS_REPOSITORY", pattern=r"^[a-z0-9][a-z0-9-]{2,62}$"
     )
-    lakefs_branch: str = Field(
-        "main", validation_alias="LAKEFS_BRANCH", pattern=r"^\w[-\w]*$"
-    )
+    lakefs_branch: str = Field("main", validation_alias="LAKEFS_BRANCH", pattern=r"^\w[-\w]*$")
 
     @property
     def dagster_home(self) -> Path:

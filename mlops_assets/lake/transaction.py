@@ -164,11 +164,15 @@ class Transaction:
             self._put(key.manifest_path, text.encode(), {METADATA_KEY: text})
 
     def _put(self, path: str, content: bytes, metadata: dict[str, str]) -> None:
-        writer = self._branch().object(path).writer(
-            mode="wb",
-            pre_sign=self._lake.pre_signed,
-            content_type=CONTENT_TYPES.get(Path(path).suffix, DEFAULT_TYPE),
-            metadata=metadata,
+        writer = (
+            self._branch()
+            .object(path)
+            .writer(
+                mode="wb",
+                pre_sign=self._lake.pre_signed,
+                content_type=CONTENT_TYPES.get(Path(path).suffix, DEFAULT_TYPE),
+                metadata=metadata,
+            )
         )
         with writer:
             writer.write(content)
@@ -215,7 +219,7 @@ class Transaction:
             if commit is not None:
                 merge = self._merge(branch, message, metadata)
             branch.delete()
-        names = {key: (commit, self.snapshot.commit) for key in self._written}
+        names = dict.fromkeys(self._written, (commit, self.snapshot.commit))
         if self._unchanged or commit is None:
             unchanged = self._written.keys() if commit is None else self._unchanged
             names |= self._first_held(unchanged)
@@ -249,8 +253,10 @@ class Transaction:
     def _winner(self) -> str:
         """The sentence that names who published one of our partitions since the pin."""
         changed = [key for key in sorted(self._written) if key not in self._unchanged]
-        for commit in self._lake.repo().ref(self._lake.base_branch).log(
-            objects=[key.manifest_path for key in changed], max_amount=1
+        for commit in (
+            self._lake.repo()
+            .ref(self._lake.base_branch)
+            .log(objects=[key.manifest_path for key in changed], max_amount=1)
         ):
             run = (commit.metadata or {}).get("dagster/run_id", "an unnamed run")
             return (
@@ -260,9 +266,7 @@ class Transaction:
             )
         return f"the base branch moved in a way that {self.branch} conflicts with; run it again."
 
-    def _first_held(
-        self, keys: Iterable[TablePartition]
-    ) -> dict[TablePartition, tuple[str, str]]:
+    def _first_held(self, keys: Iterable[TablePartition]) -> dict[TablePartition, tuple[str, str]]:
         """For partitions equal to the pinned state, the work commit that made them and its pin.
 
         One walk of the log answers for all of a table: a commit's diff to its first parent
@@ -293,4 +297,3 @@ def _by_table(
     for key in sorted(keys):
         tables.setdefault(key.table, []).append(key)
     yield from tables.items()
-
