@@ -107,9 +107,9 @@ class Installation:
         return set(self.instance.get_materialized_partitions(asset_key(asset)))
 
 
-def open_lake(endpoint: Endpoint, scratch: Path) -> Lake:
-    """The repository `tables` of a server, made where it is missing."""
-    lake = Lake(Credentials(*endpoint), repository="tables", base_branch="main", scratch=scratch)
+def open_lake(endpoint: Endpoint, scratch: Path, *, repository: str = "tables") -> Lake:
+    """A repository of a server, made where it is missing."""
+    lake = Lake(Credentials(*endpoint), repository=repository, base_branch="main", scratch=scratch)
     lake.create()
     return lake
 
