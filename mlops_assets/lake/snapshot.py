@@ -76,6 +76,9 @@ class Snapshot:
         Returns:
             Those that exist, sorted by partition. Asking for a few costs a request for each,
             asking for many one listing of the table.
+
+        Raises:
+            LakeError: A manifest is not readable, or names a file that is not there.
         """
         wanted = None if partitions is None else set(partitions)
         if wanted is not None and len(wanted) <= FEW_PARTITIONS:
@@ -95,10 +98,17 @@ class Snapshot:
             partition = Partition.from_path(folder[len(table) :].removeprefix("/"))
             if wanted is None or partition in wanted:
                 manifest = self._manifest(found)
+                paths = {file.name: f"{folder}/{file.name}" for file in manifest.files}
+                for path in paths.values():
+                    if path not in addresses:
+                        raise LakeError(
+                            f"{path} at commit {self.commit[:12]} is missing, and the partition's "
+                            "manifest lists it: materialize the partition again."
+                        )
                 stored[partition] = StoredPartition(
                     TablePartition(table, partition),
                     manifest,
-                    {file.name: addresses[f"{folder}/{file.name}"] for file in manifest.files},
+                    {name: addresses[path] for name, path in paths.items()},
                 )
         return dict(sorted(stored.items()))
 
@@ -166,6 +176,10 @@ class Snapshot:
         if address.startswith(LOCAL_SCHEME):
             local = Path(address.removeprefix(LOCAL_SCHEME))
             if local.is_absolute() and local.is_file():
+                # Hashing a year of files would cost each reader seconds; their size costs nothing
+                # and betrays what a full disk or another program cut short or replaced.
+                if local.stat().st_size != file.size:
+                    raise self._damaged(path, f"{local.stat().st_size} bytes", f"{file.size}")
                 return local
         return self._download(path, file)
 
@@ -181,13 +195,15 @@ class Snapshot:
             content = reader.read()
         found = hashlib.sha256(content).hexdigest()
         if found != file.sha256:
-            raise LakeError(
-                f"{path} at commit {self.commit[:12]} has SHA-256 {found[:12]}… where its "
-                f"manifest names {file.sha256[:12]}…: its bytes are damaged; restore them from "
-                "a backup, or materialize the partition again."
-            )
+            raise self._damaged(path, f"SHA-256 {found[:12]}…", f"{file.sha256[:12]}…")
         descriptor, temporary = tempfile.mkstemp(dir=folder)
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(content)
         Path(temporary).replace(target)
         return target
+
+    def _damaged(self, path: str, found: str, named: str) -> LakeError:
+        return LakeError(
+            f"{path} at commit {self.commit[:12]} has {found} where its manifest names {named}: "
+            "its bytes are damaged; restore them from a backup, or materialize the partition again."
+        )
