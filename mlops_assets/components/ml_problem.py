@@ -6,7 +6,7 @@ daemon can read, describe every dependency.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import dagster as dg
 from pydantic import Field
@@ -16,6 +16,9 @@ from mlops_assets.components.code_version import code_version
 from mlops_assets.components.training_set import Spine, TrainingSet, feature_views
 from mlops_assets.lake import Lake, Manifest, Partition, Snapshot, TablePartition
 from mlops_assets.ml.training import Estimator
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 MODEL_FILE = "model.ubj"
 REPORT_FILE = "report.html"
@@ -60,7 +63,10 @@ class MlProblem(dg.Component, dg.Model, dg.Resolvable):
     estimator: dict[str, Any]
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        """Make the three assets, and the job that trains and evaluates one month and segment."""
+        """Make the three assets, and two jobs: a month's training set; a segment's model judged.
+
+        They are two because a job has one kind of partitions.
+        """
         estimator = Estimator.model_validate(self.estimator)
         views = feature_views(context.project_root / self.project, self.feature_views)
         training_set = TrainingSet(
@@ -81,6 +87,20 @@ class MlProblem(dg.Component, dg.Model, dg.Resolvable):
                 self._training_set_asset(training_set, months),
                 self._model_asset(training_set, months, estimator),
                 self._report_asset(training_set, months),
+            ],
+            jobs=[
+                dg.define_asset_job(
+                    f"{self.name}_training_set",
+                    selection=dg.AssetSelection.assets(self._key("training_set")),
+                    description=f"The rows that {self.name} learns a month's models from.",
+                ),
+                dg.define_asset_job(
+                    f"{self.name}_evaluation",
+                    selection=dg.AssetSelection.assets(
+                        self._key("model"), self._key("evaluation_report")
+                    ),
+                    description=f"One model of {self.name}, trained and judged on its month.",
+                ),
             ],
         )
 
@@ -194,7 +214,7 @@ class MlProblem(dg.Component, dg.Model, dg.Resolvable):
             key=self._key("evaluation_report"),
             description=(
                 f"How the model of a month and {self.segment} did on that month, which it never "
-                f"saw, against the {' × '.join(self.baseline)} rate."
+                f"saw, against the rate by {' and '.join(self.baseline)}."
             ),
             deps=[self._key("training_set"), model_key],
             partitions_def=self._partitions(months),
@@ -224,7 +244,9 @@ class MlProblem(dg.Component, dg.Model, dg.Resolvable):
                         facts={
                             "Model's SHA-256": snapshot.require(source.table, [partition])[
                                 partition
-                            ].manifest.files[0].sha256,
+                            ]
+                            .manifest.files[0]
+                            .sha256,
                         },
                     )
                     folder = transaction.scratch / partition.path
@@ -250,7 +272,7 @@ class MlProblem(dg.Component, dg.Model, dg.Resolvable):
 
     def _rows(
         self, snapshot: Snapshot, training_set: TrainingSet, partition: Partition, split: str
-    ) -> Any:
+    ) -> "pa.Table":
         values = dict(partition.values)
         table = publishing.table_name(self._key("training_set"))
         source = TablePartition(table, Partition.of({"month": values["month"]}))

@@ -150,8 +150,8 @@ class Lake:
         Protection lets merges through and refuses direct writes, so that nothing reaches the
         base branch but a transaction. Safe to call from many processes at once.
         """
-        import lakefs_sdk
         from lakefs.exceptions import NotFoundException
+        from lakefs_sdk.models.branch_protection_rule import BranchProtectionRule
 
         with self.errors():
             repo = self.repo()
@@ -170,7 +170,7 @@ class Lake:
             if self.base_branch not in {rule.pattern for rule in rules}:
                 settings.set_branch_protection_rules(
                     self.repository,
-                    [*rules, lakefs_sdk.BranchProtectionRule(pattern=self.base_branch)],
+                    [*rules, BranchProtectionRule(pattern=self.base_branch)],
                 )
 
     def head(self, ref: str | None = None) -> str:

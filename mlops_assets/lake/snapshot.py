@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlops_assets.lake.errors import LakeError, MissingPartitionError
 from mlops_assets.lake.manifest import File, Manifest
@@ -86,7 +86,9 @@ class Snapshot:
         else:
             prefixes = [f"{table}/"]
         with self._lake.errors():
-            objects = [found for prefix in prefixes for found in self._list(prefix)]
+            objects: list[Any] = [
+                found for prefix in prefixes for found in self._reference.objects(prefix=prefix)
+            ]
         addresses = {found.path: found.physical_address for found in objects}
         stored: dict[Partition, StoredPartition] = {}
         for found in objects:
@@ -161,9 +163,6 @@ class Snapshot:
                 return self._locate(path, file, part.addresses[name]).read_bytes()
         raise LakeError(f"{key} has no file {name!r} at commit {self.commit[:12]}.")
 
-    def _list(self, prefix: str) -> Iterable[ObjectInfo]:
-        return self._reference.objects(prefix=prefix)
-
     def _manifest(self, found: ObjectInfo) -> Manifest:
         text = (found.metadata or {}).get(METADATA_KEY)
         if text is None:
@@ -189,9 +188,11 @@ class Snapshot:
         target = folder / file.sha256
         if target.is_file():
             return target
+        content: Any
         folder.mkdir(parents=True, exist_ok=True)
         with self._lake.errors():
-            content = self._reference.object(path).reader(pre_sign=self._lake.pre_signed).read()
+            reader = self._reference.object(path).reader("rb", pre_sign=self._lake.pre_signed)
+            content = reader.read()
         found = hashlib.sha256(content).hexdigest()
         if found != file.sha256:
             raise self._damaged(path, f"SHA-256 {found[:12]}…", f"{file.sha256[:12]}…")

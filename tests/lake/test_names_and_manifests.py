@@ -47,7 +47,8 @@ def test_a_name_that_could_leave_its_folder_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "table", [*(set(CLIMBING) - {"a/b"}), "a//b", "a/", "a/../b", "a/_manifest.json"]
+    "table",
+    [*(name for name in CLIMBING if name != "a/b"), "a//b", "a/", "a/../b", "a/_manifest.json"],
 )
 def test_a_table_that_could_leave_the_repository_is_refused(table: str) -> None:
     with pytest.raises(LakeError, match="cannot name a table"):
