@@ -107,6 +107,16 @@ class Installation:
         return set(self.instance.get_materialized_partitions(asset_key(asset)))
 
 
+@contextmanager
+def reading(source: Path) -> Iterator[None]:
+    """Take raw data from another folder meanwhile."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLOPS_SOURCE", str(source))
+        settings.cache_clear()
+        yield
+    settings.cache_clear()
+
+
 def open_lake(endpoint: Endpoint, scratch: Path, *, repository: str = "tables") -> Lake:
     """A repository of a server, made where it is missing."""
     lake = Lake(Credentials(*endpoint), repository=repository, base_branch="main", scratch=scratch)

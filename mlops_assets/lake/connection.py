@@ -127,8 +127,10 @@ class Lake:
     @cached_property
     def pre_signed(self) -> bool:
         """Whether bytes travel by pre-signed links, as they do where the store is S3."""
+        # The client keeps its own copy of this in a class, where a second server overwrites it.
         with self.errors():
-            return bool(self.client.storage_config.pre_sign_support)
+            found = self.client.sdk_client.config_api.get_config().storage_config
+        return bool(found and found.pre_sign_support)
 
     @contextmanager
     def errors(self) -> Iterator[None]:

@@ -26,6 +26,5 @@ def server(
 def lake(server: tuple[Endpoint, bool], tmp_path: Path) -> Lake:
     endpoint, pre_signed = server
     lake = open_lake(endpoint, tmp_path / "scratch", repository=f"tables-{next(_serial)}")
-    # The official client keeps this per class, so it is asked before another server's is made.
     assert lake.pre_signed is pre_signed
     return lake
