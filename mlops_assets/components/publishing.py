@@ -13,6 +13,7 @@ from typing import Any
 
 import dagster as dg
 
+from mlops_assets.components.environment import environment
 from mlops_assets.lake import (
     Lake,
     Partition,
@@ -129,13 +130,14 @@ def open_transaction(
 
 
 def commit_metadata(context: dg.AssetExecutionContext) -> dict[str, str]:
-    """What a commit says of the run that made it, and of the code versions that it ran."""
+    """What a commit says of the run that made it, its code versions and its environment."""
     run = context.run
     versions = context.assets_def.code_versions_by_key
     return {
         "dagster/run_id": run.run_id,
         "dagster/root_run_id": run.root_run_id or run.run_id,
         "dagster/job": run.job_name,
+        **environment(),
         **{
             f"code_version/{table_name(key)}": str(versions[key])
             for key in sorted(context.selected_asset_keys)
@@ -196,9 +198,7 @@ def _upstream_first(context: dg.AssetExecutionContext) -> list[dg.AssetKey]:
     return list(TopologicalSorter(upstream).static_order())
 
 
-def _version_tags(
-    part: PublishedPartition, provenance: dg.DataProvenance | None
-) -> dict[str, str]:
+def _version_tags(part: PublishedPartition, provenance: dg.DataProvenance | None) -> dict[str, str]:
     tags = {DATA_VERSION_TAG: part.manifest.data_version, DATA_VERSION_IS_OURS_TAG: "true"}
     if provenance is not None:
         tags[CODE_VERSION_TAG] = provenance.code_version

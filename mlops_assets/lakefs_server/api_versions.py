@@ -234,5 +234,5 @@ def _branch_body(branch: Branch) -> dict[str, Any]:
 
 def _difference_body(found: Difference) -> dict[str, Any]:
     kind = "changed" if found.left and found.right else "added" if found.right else "removed"
-    size = found.right.size if found.right else found.left.size if found.left else 0
+    size = found.right.size if found.right else 0
     return {"type": kind, "path": found.path, "path_type": "object", "size_bytes": size}

@@ -90,8 +90,17 @@ class BlobStore:
         self._drafts = state_dir / "drafts"
         self._root.mkdir(exist_ok=True)
         self._drafts.mkdir(exist_ok=True)
+        self._make_shards()
         self._serial = itertools.count()
         self._prefix = f"{self._drafts}/{os.getpid()}-{time.time_ns()}-"
+
+    def _make_shards(self) -> None:
+        """Make all 256 directories at once: 10 ms here, instead of a sync for each later on."""
+        shards = [self._root / f"{number:02x}" for number in range(256)]
+        if not shards[-1].exists():
+            for shard in shards:
+                shard.mkdir(exist_ok=True)
+            _sync_directory(self._root)
 
     def path(self, digest: str) -> Path:
         """Absolute path of the blob with this SHA-256 hex digest, whether or not it exists."""
@@ -145,13 +154,7 @@ class BlobStore:
 
     def adopt(self, draft: Path, digest: str) -> None:
         """Give the synced file `draft` its blob name."""
-        target = self.path(digest)
-        try:
-            draft.rename(target)
-        except FileNotFoundError:
-            target.parent.mkdir(exist_ok=True)
-            _sync_directory(self._root)
-            draft.rename(target)
+        draft.rename(self.path(digest))
 
     def sync_names(self, digests: Iterable[str]) -> None:
         """Make the names of these blobs durable, before a commit points at them for good.

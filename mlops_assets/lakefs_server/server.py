@@ -116,9 +116,7 @@ def _start(state_dir: Path, *, pre_sign: bool) -> _Running:
         **ObjectApi(store, addresses).routes(),
     }
     app = App(routes, credentials.authorization(), store.blobs)
-    listener = socket.socket()
-    listener.bind((_HOST, 0))
-    listener.listen(512)
+    listener = _listener()
     config = uvicorn.Config(
         app,
         http="httptools",
@@ -145,3 +143,16 @@ def _start(state_dir: Path, *, pre_sign: bool) -> _Running:
     url = f"http://{_HOST}:{listener.getsockname()[1]}"
     endpoint = Endpoint(url, credentials.access_key_id, credentials.secret_access_key)
     return _Running(os.getpid(), endpoint, server, thread, app, store.database)
+
+
+def _listener() -> socket.socket:
+    """A listening socket whose connections send at once.
+
+    A response leaves in two writes. Without TCP_NODELAY the second waits for the client's delayed
+    acknowledgement, and every request took 44 ms; asyncio sets it only where the socket names TCP.
+    """
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    listener.bind((_HOST, 0))
+    listener.listen(512)
+    return listener

@@ -19,7 +19,7 @@ from mlops_assets.lakefs_server.database import Database
 from mlops_assets.lakefs_server.errors import ApiError, InvalidError, NotFoundError
 from mlops_assets.lakefs_server.history import Commit
 
-_NODES_KEPT = 1024  # about 40 MB when all are full leaves
+_NODES_KEPT = 4096  # about 40 MB when all are full leaves
 _COMMITS_KEPT = 8192
 
 

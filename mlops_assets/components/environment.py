@@ -1,0 +1,31 @@
+"""The environment that a result was made in, as every commit records it."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from functools import cache
+from importlib.metadata import version
+
+from mlops_assets.settings import ROOT
+
+# A new version of one of these may write other bytes for the same rows.
+WRITERS = ("dbt-core", "duckdb", "pyarrow", "xgboost")
+
+
+@cache
+def environment() -> dict[str, str]:
+    """Versions of Python and of what writes bytes, and the digest of the lock they came from.
+
+    Returns:
+        Names starting with `environment/`; the lock is missing where only the package is
+        installed and not the repository.
+    """
+    found = {f"environment/{name}": version(name) for name in WRITERS}
+    found["environment/python"] = platform.python_version()
+    found["environment/machine"] = platform.machine()
+    lock = ROOT / "requirements.lock"
+    if lock.is_file():
+        digest = hashlib.sha256(lock.read_bytes()).hexdigest()
+        found["environment/requirements.lock"] = f"sha256:{digest}"
+    return found
