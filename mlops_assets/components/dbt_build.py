@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlops_assets.components.dbt_manifest import arguments, parse, prepared
+from mlops_assets.components.dbt_manifest import arguments, parse
 
 PASSED = {"pass", "warn", "success"}
 SKIPPED = "skipped"
@@ -66,6 +66,7 @@ class BuildOutcome:
 
 def build(
     project: Path,
+    prepared: Path,
     models: Sequence[str],
     database: Path,
     variables: Mapping[str, Any],
@@ -74,6 +75,7 @@ def build(
 
     Args:
         project: The dbt project's folder.
+        prepared: The folder with its parsed state.
         models: The names of the models to build.
         database: The DuckDB file to build in; its folder takes dbt's own files.
         variables: dbt's variables for this invocation.
@@ -84,7 +86,7 @@ def build(
     # dbt reads the project's parsed state (seconds saved) only under the profile that it was
     # parsed with, and the database differs each time: so parse with the project's own profile,
     # then build what was parsed with this one.
-    manifest = parse(project, prepared(project))
+    manifest = parse(project, prepared)
     scratch = database.parent
     (scratch / "profiles.yml").write_text(json.dumps(profile(project, database)))
     result = dbtRunner(manifest=manifest).invoke(

@@ -211,6 +211,7 @@ class Build:
                 folder.mkdir(parents=True)
             outcome = dbt_build.build(
                 self._warehouse.project.project_dir,
+                dbt_manifest.prepared(self._warehouse.project.project_dir),
                 [node["name"] for node in self._models.values()],
                 database,
                 {"first_day": days[0], "last_day": days[-1], "lake_root": str(written)},
