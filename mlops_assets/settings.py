@@ -7,6 +7,7 @@ to this class.
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from pathlib import Path
 
@@ -81,6 +82,9 @@ def settings() -> Settings:
 def open_state(home: Path) -> Path:
     """Make the state directory where it is missing, and check that this version may use it.
 
+    Matplotlib is told to keep its cache of fonts there too: its own choice is the user's home,
+    which deleting the state would not clean.
+
     Returns:
         `home`.
 
@@ -103,4 +107,5 @@ def open_state(home: Path) -> Path:
             f"the state directory {home} has format {found}, newer than the {STATE_FORMAT} that "
             "this version reads: upgrade mlops-assets, or set MLOPS_HOME to another place."
         )
+    os.environ.setdefault("MPLCONFIGDIR", str(home / "cache" / "matplotlib"))
     return home

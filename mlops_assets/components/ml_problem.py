@@ -60,7 +60,10 @@ class MlProblem(dg.Component, dg.Model, dg.Resolvable):
     estimator: dict[str, Any]
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        """Make the three assets, and the job that trains and evaluates one month and segment."""
+        """Make the three assets, and two jobs: a month's training set; a segment's model judged.
+
+        They are two because a job has one kind of partitions.
+        """
         estimator = Estimator.model_validate(self.estimator)
         views = feature_views(context.project_root / self.project, self.feature_views)
         training_set = TrainingSet(
@@ -81,6 +84,20 @@ class MlProblem(dg.Component, dg.Model, dg.Resolvable):
                 self._training_set_asset(training_set, months),
                 self._model_asset(training_set, months, estimator),
                 self._report_asset(training_set, months),
+            ],
+            jobs=[
+                dg.define_asset_job(
+                    f"{self.name}_training_set",
+                    selection=dg.AssetSelection.assets(self._key("training_set")),
+                    description=f"The rows that {self.name} learns a month's models from.",
+                ),
+                dg.define_asset_job(
+                    f"{self.name}_evaluation",
+                    selection=dg.AssetSelection.assets(
+                        self._key("model"), self._key("evaluation_report")
+                    ),
+                    description=f"One model of {self.name}, trained and judged on its month.",
+                ),
             ],
         )
 

@@ -12,21 +12,31 @@ from mlops_assets.settings import Settings, SettingsError, open_state, settings
 
 @cache
 def connect(settings: Settings) -> Lake:
-    """Connect this process to the lake, starting the embedded server where none is configured.
+    """Connect this process to the lake, and make its repository where it does not exist.
 
     Raises:
         SettingsError: The configuration is incomplete, or the state directory not usable.
         LakeError: The server does not answer or refuses.
     """
+    lake = find_lake(settings)
+    lake.create()
+    return lake
+
+
+@cache
+def find_lake(settings: Settings) -> Lake:
+    """The lake as it is, its embedded server started where no other is configured.
+
+    Raises:
+        SettingsError: The configuration is incomplete, or the state directory not usable.
+    """
     home = open_state(settings.home)
-    lake = Lake(
+    return Lake(
         _credentials(settings),
         repository=settings.lakefs_repository,
         base_branch=settings.lakefs_branch,
         scratch=home / "scratch",
     )
-    lake.create()
-    return lake
 
 
 def _credentials(settings: Settings) -> Credentials:

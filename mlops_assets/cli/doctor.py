@@ -1,0 +1,102 @@
+"""`mlops-assets doctor`: one check after another, each with a sentence and the way out.
+
+Looks and never repairs: what it finds is what a run would meet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from mlops_assets.cli.check import Check, passed, problem
+from mlops_assets.cli.faults import links, sentence
+from mlops_assets.settings import Settings, SettingsError, settings
+
+if TYPE_CHECKING:
+    from mlops_assets.lake import Lake
+
+
+def examine(*, deep: bool) -> list[Check]:
+    """Check everything, as far as what comes first allows to look at what follows.
+
+    Args:
+        deep: Look at the bytes of every object of the base branch and at the record of every
+            partition, not at a sample.
+    """
+    return list(_examine(deep=deep))
+
+
+def healthy(checks: Iterable[Check]) -> bool:
+    """Whether no check found a problem."""
+    return all(check.ok for check in checks)
+
+
+def to_json(checks: Sequence[Check]) -> dict[str, Any]:
+    """The document that `--json` prints."""
+    return {"healthy": healthy(checks), "checks": [asdict(check) for check in checks]}
+
+
+def to_text(checks: Sequence[Check]) -> str:
+    """The checks for people, a problem's remedy below it."""
+    lines = []
+    for check in checks:
+        lines.append(f"{'ok     ' if check.ok else 'PROBLEM'}  {check.name:<12} {check.sentence}")
+        if check.remedy:
+            lines.append(f"{'':<22} → {check.remedy}")
+    return "\n".join(lines)
+
+
+def _examine(*, deep: bool) -> Iterator[Check]:
+    from mlops_assets.cli import installation_checks as installation
+
+    yield installation.python()
+    yield installation.packages()
+    try:
+        found = settings()
+    except SettingsError as error:
+        yield problem("settings", str(error), "correct the variable; docs/settings.md lists all.")
+        return
+    state = _guarded("state", lambda: [installation.state(found.home)], found)
+    yield from state
+    if not healthy(state):
+        return
+    yield from _guarded("dbt", lambda: [installation.dbt_project()], found)
+    yield from _examine_lake(found, deep=deep)
+
+
+def _examine_lake(found: Settings, *, deep: bool) -> Iterator[Check]:
+    from mlops_assets.cli import lake_checks
+    from mlops_assets.defs.resources import find_lake
+    from mlops_assets.lake import LakeError
+
+    reached: list[Lake] = []
+
+    def reach() -> list[Check]:
+        lake = find_lake(found)
+        check = lake_checks.server(lake)
+        reached.append(lake)
+        return [check]
+
+    yield from _guarded("lake", reach, found)
+    if not reached:
+        return
+    lake = reached[0]
+    try:
+        head = lake.head()
+    except LakeError:
+        yield passed("branch", f"there is no branch {lake.base_branch} yet: `make run` makes it.")
+        return
+    yield from _guarded("branch", lambda: [lake_checks.protection(lake, head)], found)
+    yield from _guarded("tables", lambda: [lake_checks.tables(lake, head, deep=deep)], found)
+    yield from _guarded("record", lambda: [lake_checks.record(lake, found, deep=deep)], found)
+    yield from _guarded("branches", lambda: [lake_checks.kept_branches(lake)], found)
+
+
+def _guarded(name: str, look: Callable[[], list[Check]], found: Settings) -> list[Check]:
+    """The checks, or the problem that kept them from being made."""
+    try:
+        return look()
+    except Exception as error:  # noqa: BLE001 - a check that cannot be made is a finding
+        told = sentence(links(error), place=str(found.home))
+        return [problem(name, told, "put that right, then run doctor again.")]

@@ -1,0 +1,136 @@
+"""The command line: its commands and options, and how a failure ends the process.
+
+Exit codes: 0 done, 1 failed with one sentence on standard error, 2 wrong usage, 130 stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+
+import click
+
+from mlops_assets.cli.plan import Request, RequestError, days_span
+
+STOPPED = 130
+STOPPED_SENTENCE = "stopped: what was published stays whole; run again to go on."
+DEBUG = click.option("--debug", is_flag=True, help="Show Dagster's words and tracebacks.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command and end the process with its exit code."""
+    sys.exit(exit_code(sys.argv[1:] if arguments is None else arguments))
+
+
+def exit_code(arguments: Sequence[str]) -> int:
+    """Run the command; a failure becomes one sentence on standard error."""
+    try:
+        code = program.main(list(arguments), prog_name="mlops-assets", standalone_mode=False)
+    except click.exceptions.Abort:
+        _say(STOPPED_SENTENCE)
+        return STOPPED
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except RequestError as error:
+        _say(str(error))
+        return click.UsageError.exit_code
+    except Exception as error:
+        # The user gets a sentence for whatever went wrong; `--debug` gets it as it was raised.
+        if "--debug" in arguments:
+            raise
+        return _failed(error, as_json="--json" in arguments)
+    return int(code or 0)
+
+
+def _failed(error: Exception, *, as_json: bool) -> int:
+    from mlops_assets.cli.faults import interrupted, links, sentence
+    from mlops_assets.settings import SettingsError, settings
+
+    chain = links(error)
+    if interrupted(chain):
+        _say(STOPPED_SENTENCE)
+        return STOPPED
+    try:
+        place = str(settings().home)
+    except SettingsError:
+        place = "the state directory"
+    told = sentence(chain, place=place)
+    if as_json:
+        kept = list(getattr(error, "kept", ()))
+        step = getattr(error, "step", None)
+        _print_json({"succeeded": False, "error": told, "step": step, "kept_branches": kept})
+    _say(told)
+    return 1
+
+
+def _say(sentence: str) -> None:
+    click.echo(f"mlops-assets: {sentence}", err=True)
+
+
+def _print_json(document: object) -> None:
+    click.echo(json.dumps(document, indent=1))
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="mlops-assets", message="%(prog)s %(version)s")
+def program() -> None:
+    """Everything between raw data and a monitored prediction, as versioned assets."""
+
+
+@program.command()
+@click.option("--month", metavar="YYYY-MM", help="The month to evaluate on; the latest if absent.")
+@click.option(
+    "--origin",
+    "origins",
+    multiple=True,
+    metavar="CODE",
+    help="An airport to train for; all if absent.",
+)
+@click.option(
+    "--days",
+    metavar="FIRST..LAST",
+    help="Only these days, from raw data to features; models only if --month is given too.",
+)
+@JSON
+@DEBUG
+def run(
+    month: str | None, origins: tuple[str, ...], days: str | None, *, as_json: bool, debug: bool
+) -> None:
+    """Run the main job: from raw data to evaluated models."""
+    request = Request(None if days is None else days_span(days), month, origins)
+    from mlops_assets.cli.run import run as run_job
+
+    summary = run_job(request, debug=debug)
+    if as_json:
+        _print_json(summary.to_json())
+    else:
+        click.echo(f"\n{summary.to_text()}")
+
+
+@program.command()
+@click.option("--deep", is_flag=True, help="Look at every object of the base branch, not a sample.")
+@JSON
+@DEBUG
+def doctor(*, deep: bool, as_json: bool, debug: bool) -> int:  # noqa: ARG001 - main reads --debug
+    """Check the installation, the state directory, the lake and Dagster's record."""
+    from mlops_assets.cli.doctor import examine, healthy, to_json, to_text
+
+    checks = examine(deep=deep)
+    if as_json:
+        _print_json(to_json(checks))
+    else:
+        click.echo(to_text(checks))
+    return 0 if healthy(checks) else 1
+
+
+@program.command()
+@click.option("--port", default=3000, show_default=True, type=click.IntRange(1, 65535))
+@DEBUG
+def ui(port: int, *, debug: bool) -> None:
+    """Serve the Dagster UI with its daemon on 127.0.0.1, until Ctrl-C."""
+    from mlops_assets.cli.ui import serve_ui
+
+    serve_ui(port, debug=debug)

@@ -1,0 +1,43 @@
+"""Where Dagster keeps its record, made ready for the commands that write or read it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from mlops_assets.settings import ROOT, Settings, SettingsError
+
+INSTANCE_FILE = "dagster.yaml"
+TEMPLATE = ROOT / "infra" / INSTANCE_FILE
+
+
+def open_record(settings: Settings) -> Path:
+    """Make Dagster's home ready, and tell this process and its children where it is.
+
+    A `DAGSTER_HOME` of the environment is obeyed; the state directory has one of its own. One
+    without `dagster.yaml` gets ours: under Dagster's own defaults telemetry is on.
+
+    Returns:
+        Dagster's home.
+
+    Raises:
+        SettingsError: It cannot be made, or is no absolute path.
+    """
+    home = Path(os.environ.get("DAGSTER_HOME") or settings.dagster_home)
+    if not home.is_absolute():
+        raise SettingsError(
+            f"DAGSTER_HOME is {home}, which Dagster refuses: set it to an absolute path, or unset "
+            f"it to use {settings.dagster_home}."
+        )
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        if not (home / INSTANCE_FILE).exists():
+            shutil.copyfile(TEMPLATE, home / INSTANCE_FILE)
+    except OSError as error:
+        raise SettingsError(
+            f"Dagster's home {home} cannot be used ({error.strerror}): free space there, correct "
+            "its permissions, or set DAGSTER_HOME to another place."
+        ) from error
+    os.environ["DAGSTER_HOME"] = str(home)
+    return home
