@@ -6,7 +6,7 @@ import contextlib
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -57,11 +57,19 @@ class FailedRunError(CommandError):
 
 @dataclass(frozen=True)
 class MainJob:
-    """The main job, where it runs and where it tells how far it is."""
+    """The main job and what surrounds it.
+
+    Attributes:
+        settings: This process's.
+        lake: The lake of these settings.
+        progress: Where it tells how far it is.
+        stopped: Tells whether somebody asked it to stop.
+    """
 
     settings: Settings
     lake: Lake
     progress: Progress
+    stopped: Callable[[], bool]
 
     def run(self, request: Request) -> list[Finished]:
         """Bring what was asked for up to date.
@@ -98,10 +106,10 @@ class MainJob:
             tags=dict(launch.tags),
             raise_on_error=False,
         )
+        if self.stopped() or interrupted(watch.failure):
+            raise KeyboardInterrupt
         if result.success:
             return Finished(launch, run_id, time.time() - started, watch)
-        if interrupted(watch.failure):
-            raise KeyboardInterrupt
         told = watch.explained or sentence(watch.failure, place=str(self.settings.home))
         kept = [branch for branch in self.lake.work_branches() if run_id in branch]
         raise FailedRunError(_failure(watch.failed_step, told, kept), watch.failed_step, kept)

@@ -29,8 +29,7 @@ def exit_code(arguments: Sequence[str]) -> int:
     try:
         code = program.main(list(arguments), prog_name="mlops-assets", standalone_mode=False)
     except click.exceptions.Abort:
-        _say(STOPPED_SENTENCE)
-        return STOPPED
+        return _stopped(as_json="--json" in arguments)
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -51,19 +50,27 @@ def _failed(error: Exception, *, as_json: bool) -> int:
 
     chain = links(error)
     if interrupted(chain):
-        _say(STOPPED_SENTENCE)
-        return STOPPED
+        return _stopped(as_json=as_json)
     try:
         place = str(settings().home)
     except SettingsError:
         place = "the state directory"
     told = sentence(chain, place=place)
-    if as_json:
-        kept = list(getattr(error, "kept", ()))
-        step = getattr(error, "step", None)
-        _print_json({"succeeded": False, "error": told, "step": step, "kept_branches": kept})
-    _say(told)
+    step: str | None = getattr(error, "step", None)
+    _tell(told, step=step, kept=getattr(error, "kept", ()), as_json=as_json)
     return 1
+
+
+def _stopped(*, as_json: bool) -> int:
+    _tell(STOPPED_SENTENCE, step=None, kept=(), as_json=as_json)
+    return STOPPED
+
+
+def _tell(sentence: str, *, step: str | None, kept: Sequence[str], as_json: bool) -> None:
+    if as_json:
+        failure = {"error": sentence, "step": step, "kept_branches": list(kept)}
+        _print_json({"succeeded": False, **failure})
+    _say(sentence)
 
 
 def _say(sentence: str) -> None:

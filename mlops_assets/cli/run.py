@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
+from mlops_assets.cli.interrupts import noticed_interrupts
 from mlops_assets.cli.main_job import MainJob, commits_of, console_to_log
 from mlops_assets.cli.plan import Request
 from mlops_assets.cli.progress import progress_on
@@ -25,17 +26,18 @@ def run(request: Request, *, debug: bool) -> Summary:
         LakeError: The lake does not answer or refuses.
         RequestError: What was asked for does not exist.
         FailedRunError: A run failed.
+        KeyboardInterrupt: Somebody stopped it.
     """
     started = time.time()
     found = settings()
     home = open_state(found.home)
     open_record(found)
     progress = progress_on(sys.stderr, lines_only=debug)
-    with console_to_log(home, shown=debug) as log, progress:
+    with noticed_interrupts() as stopped, console_to_log(home, shown=debug) as log, progress:
         from mlops_assets.defs.resources import connect
 
         lake = connect(found)
-        finished = MainJob(found, lake, progress).run(request)
+        finished = MainJob(found, lake, progress, stopped).run(request)
         snapshot = lake.snapshot()
         folder = home / "reports" / "flight_delay"
         return Summary(

@@ -80,6 +80,7 @@ def build(
         database: The DuckDB file to build in; its folder takes dbt's own files.
         variables: dbt's variables for this invocation.
     """
+    from dbt.artifacts.schemas.run import RunExecutionResult
     from dbt.cli.main import dbtRunner
 
     # dbt reads the project's parsed state (seconds saved) only under the profile that it was
@@ -97,7 +98,7 @@ def build(
             "--no-write-json",
         ]
     )
-    if result.result is None:
+    if not isinstance(result.result, RunExecutionResult):
         return BuildOutcome((), error=str(result.exception))
     return BuildOutcome(
         [

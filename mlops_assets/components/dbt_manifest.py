@@ -14,14 +14,17 @@ from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from mlops_assets.settings import settings
 
+if TYPE_CHECKING:
+    from dbt.contracts.graph.manifest import Manifest
+
 PROJECT_FILES = (".sql", ".yml", ".yaml", ".csv")
-MANIFEST = "manifest.json"
+FILE = "manifest.json"
 
 
 def prepared(project: Path) -> Path:
@@ -32,7 +35,7 @@ def prepared(project: Path) -> Path:
     """
     store = settings().home / "dbt"
     target = store / _digest(project)
-    if not (target / MANIFEST).is_file():
+    if not (target / FILE).is_file():
         store.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(dir=store, prefix=".parsing-"))
         parse(project, scratch)
@@ -40,7 +43,7 @@ def prepared(project: Path) -> Path:
             scratch.rename(target)
         except OSError:
             # Another process prepared the same project meanwhile; its folder is as good.
-            if not (target / MANIFEST).is_file():
+            if not (target / FILE).is_file():
                 raise
     return target
 
@@ -48,20 +51,21 @@ def prepared(project: Path) -> Path:
 @cache
 def load(project: Path) -> Mapping[str, Any]:
     """The content of the project's `manifest.json`."""
-    content: Mapping[str, Any] = json.loads((prepared(project) / MANIFEST).read_text())
+    content: Mapping[str, Any] = json.loads((prepared(project) / FILE).read_text())
     return content
 
 
-def parse(project: Path, target: Path) -> Any:
+def parse(project: Path, target: Path) -> Manifest:
     """Parse the project, from the partial parse in `target` if there is one.
 
     Returns:
         dbt's own manifest object, as its runner takes it.
     """
     from dbt.cli.main import dbtRunner
+    from dbt.contracts.graph.manifest import Manifest
 
     result = dbtRunner().invoke(["parse", *arguments(project, project, target)])
-    if result.success:
+    if isinstance(result.result, Manifest):
         return result.result
     raise dg.DagsterInvalidDefinitionError(
         f"the dbt project in {project.name}/ does not parse: {result.exception}"

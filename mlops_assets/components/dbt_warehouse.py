@@ -8,6 +8,7 @@ files. Nothing is recorded as materialized before the merge.
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -57,17 +58,16 @@ class DbtWarehouse(dg.Component, dg.Model, dg.Resolvable):
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Make one multi-asset of each step."""
         project = DbtProject(context.project_root / self.project)
-        prepared = dbt_manifest.prepared(project.project_dir)
-        manifest = dbt_manifest.load(project.project_dir)
+        warehouse = Warehouse(
+            project=project,
+            manifest=dbt_manifest.load(project.project_dir),
+            translator=WarehouseTranslator(self.owner),
+        )
         partitions = dg.DailyPartitionsDefinition(
             start_date=self.first_day, end_date=self.end_day, timezone=self.time_zone
         )
-        translator = WarehouseTranslator(self.owner)
         return dg.Definitions(
-            assets=[
-                _step_assets(step, project, prepared, manifest, partitions, translator)
-                for step in self.steps
-            ]
+            assets=[_step_assets(step, warehouse, partitions) for step in self.steps]
         )
 
 
@@ -130,36 +130,48 @@ def _code_version(manifest: Mapping[str, Any], model: Mapping[str, Any]) -> str:
         if name not in seen and macro and macro["package_name"] == model["package_name"]:
             seen.add(name)
             wanted += macro["depends_on"]["macros"]
-    config = {key: model["config"].get(key) for key in ("materialized", "partition_by", "unique_key")}
+    config = {
+        key: model["config"].get(key) for key in ("materialized", "partition_by", "unique_key")
+    }
     parts = [model["raw_code"], json.dumps(config, sort_keys=True)]
     parts += [manifest["macros"][name]["macro_sql"] for name in sorted(seen)]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
 def _feature_view(properties: Mapping[str, Any]) -> Mapping[str, Any]:
-    meta = properties.get("config", {}).get("meta", {})
-    return meta.get("feature_view", {})
+    view: Mapping[str, Any] = properties.get("config", {}).get("meta", {}).get("feature_view", {})
+    return view
+
+
+@dataclass(frozen=True)
+class Warehouse:
+    """A dbt project with what its steps share.
+
+    Attributes:
+        project: The project, as dagster-dbt names it.
+        manifest: The content of its `manifest.json`.
+        translator: How its models are named and described as assets.
+    """
+
+    project: DbtProject
+    manifest: Mapping[str, Any]
+    translator: WarehouseTranslator
 
 
 def _step_assets(
-    step: WarehouseStep,
-    project: DbtProject,
-    prepared: Path,
-    manifest: Mapping[str, Any],
-    partitions: dg.DailyPartitionsDefinition,
-    translator: WarehouseTranslator,
+    step: WarehouseStep, warehouse: Warehouse, partitions: dg.DailyPartitionsDefinition
 ) -> dg.AssetsDefinition:
     @dbt_assets(
-        manifest=manifest,
+        manifest=warehouse.manifest,
         select=step.select,
-        project=project,
+        project=warehouse.project,
         name=step.name,
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
-        dagster_dbt_translator=translator,
+        dagster_dbt_translator=warehouse.translator,
     )
     def build(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> Iterator[Any]:
-        yield from Build(context, lake, project, prepared, manifest, translator).run()
+        yield from Build(context, lake, warehouse).run()
 
     return build
 
@@ -167,28 +179,17 @@ def _step_assets(
 class Build:
     """One run of one step: its inputs shown, its models built, its files published."""
 
-    def __init__(
-        self,
-        context: dg.AssetExecutionContext,
-        lake: Lake,
-        project: DbtProject,
-        prepared: Path,
-        manifest: Mapping[str, Any],
-        translator: WarehouseTranslator,
-    ) -> None:
+    def __init__(self, context: dg.AssetExecutionContext, lake: Lake, warehouse: Warehouse) -> None:
         self._context = context
         self._lake = lake
-        self._project = project
-        self._prepared = prepared
-        self._manifest = manifest
-        self._translator = translator
+        self._warehouse = warehouse
 
     @cached_property
     def _models(self) -> dict[dg.AssetKey, Mapping[str, Any]]:
         """The selected models by their asset key."""
         by_key = {
-            self._translator.get_asset_key(node): node
-            for node in self._manifest["nodes"].values()
+            self._warehouse.translator.get_asset_key(node): node
+            for node in self._warehouse.manifest["nodes"].values()
             if node["resource_type"] == "model"
         }
         return {key: by_key[key] for key in sorted(self._context.selected_asset_keys)}
@@ -209,8 +210,8 @@ class Build:
             for folder in folders:
                 folder.mkdir(parents=True)
             outcome = dbt_build.build(
-                self._project.project_dir,
-                self._prepared,
+                self._warehouse.project.project_dir,
+                dbt_manifest.prepared(self._warehouse.project.project_dir),
                 [node["name"] for node in self._models.values()],
                 database,
                 {"first_day": days[0], "last_day": days[-1], "lake_root": str(written)},
@@ -229,17 +230,17 @@ class Build:
     def _show_inputs(self, transaction: Transaction, database: Path) -> None:
         import duckdb
 
-        nodes = {**self._manifest["nodes"], **self._manifest["sources"]}
+        nodes = {**self._warehouse.manifest["nodes"], **self._warehouse.manifest["sources"]}
         upstream = {
             unique_id: nodes[unique_id]
             for model in self._models.values()
-            for unique_id in get_upstream_unique_ids(self._manifest, model)
+            for unique_id in get_upstream_unique_ids(self._warehouse.manifest, model)
         }
         built = {model["unique_id"] for model in self._models.values()}
         with duckdb.connect(database) as connection:
             for unique_id in sorted(upstream.keys() - built):
                 properties = upstream[unique_id]
-                key = self._translator.get_asset_key(properties)
+                key = self._warehouse.translator.get_asset_key(properties)
                 engine.create_view(
                     connection,
                     transaction.snapshot,
@@ -259,10 +260,10 @@ class Build:
         }
 
     def _check_results(self, outcome: dbt_build.BuildOutcome) -> Iterator[dg.AssetCheckResult]:
-        selected = self._context.selected_asset_check_keys
+        warehouse, selected = self._warehouse, self._context.selected_asset_check_keys
         for node in outcome.nodes:
             key = get_asset_check_key_for_test(
-                self._manifest, self._translator, node.unique_id, self._project
+                warehouse.manifest, warehouse.translator, node.unique_id, warehouse.project
             )
             if key is None or key not in selected or not node.ran:
                 continue
@@ -276,7 +277,9 @@ class Build:
             )
 
 
-def _described(folders: Mapping[Path, TablePartition]) -> dict[TablePartition, tuple[Manifest, Path]]:
+def _described(
+    folders: Mapping[Path, TablePartition],
+) -> dict[TablePartition, tuple[Manifest, Path]]:
     """The partitions that were written; a model that failed left its folders empty."""
     written = [folder for folder in folders if any(folder.iterdir())]
     described = engine.describe_tables(written)

@@ -6,7 +6,7 @@ daemon can read, describe every dependency.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import dagster as dg
 from pydantic import Field
@@ -16,6 +16,9 @@ from mlops_assets.components.code_version import code_version
 from mlops_assets.components.training_set import Spine, TrainingSet, feature_views
 from mlops_assets.lake import Lake, Manifest, Partition, Snapshot, TablePartition
 from mlops_assets.ml.training import Estimator
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 MODEL_FILE = "model.ubj"
 REPORT_FILE = "report.html"
@@ -211,7 +214,7 @@ class MlProblem(dg.Component, dg.Model, dg.Resolvable):
             key=self._key("evaluation_report"),
             description=(
                 f"How the model of a month and {self.segment} did on that month, which it never "
-                f"saw, against the {' × '.join(self.baseline)} rate."
+                f"saw, against the rate by {' and '.join(self.baseline)}."
             ),
             deps=[self._key("training_set"), model_key],
             partitions_def=self._partitions(months),
@@ -241,7 +244,9 @@ class MlProblem(dg.Component, dg.Model, dg.Resolvable):
                         facts={
                             "Model's SHA-256": snapshot.require(source.table, [partition])[
                                 partition
-                            ].manifest.files[0].sha256,
+                            ]
+                            .manifest.files[0]
+                            .sha256,
                         },
                     )
                     folder = transaction.scratch / partition.path
@@ -267,7 +272,7 @@ class MlProblem(dg.Component, dg.Model, dg.Resolvable):
 
     def _rows(
         self, snapshot: Snapshot, training_set: TrainingSet, partition: Partition, split: str
-    ) -> Any:
+    ) -> "pa.Table":
         values = dict(partition.values)
         table = publishing.table_name(self._key("training_set"))
         source = TablePartition(table, Partition.of({"month": values["month"]}))

@@ -198,9 +198,7 @@ def _upstream_first(context: dg.AssetExecutionContext) -> list[dg.AssetKey]:
     return list(TopologicalSorter(upstream).static_order())
 
 
-def _version_tags(
-    part: PublishedPartition, provenance: dg.DataProvenance | None
-) -> dict[str, str]:
+def _version_tags(part: PublishedPartition, provenance: dg.DataProvenance | None) -> dict[str, str]:
     tags = {DATA_VERSION_TAG: part.manifest.data_version, DATA_VERSION_IS_OURS_TAG: "true"}
     if provenance is not None:
         tags[CODE_VERSION_TAG] = provenance.code_version

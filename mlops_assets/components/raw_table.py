@@ -87,9 +87,7 @@ def raw_table(
             except (SourceError, ContractError) as error:
                 yield _result(key, passed=False, sentence=str(error))
                 raise dg.Failure(str(error), allow_retries=False) from error
-            judged = verdict(
-                contract.table, contract.max_quarantined_share, checked.counts(window)
-            )
+            judged = verdict(contract.table, contract.max_quarantined_share, checked.counts(window))
             accepted, quarantined = transaction.scratch / "accepted", transaction.scratch / "bad"
             _write(checked, window, accepted, quarantined)
             bad = {_partition(count) for count in judged.counts if count.quarantined}
@@ -127,9 +125,7 @@ def _window(context: dg.AssetExecutionContext) -> DayWindow | None:
     return DayWindow(date.fromisoformat(days[0]), date.fromisoformat(days[-1]))
 
 
-def _write(
-    checked: Checked, window: DayWindow | None, accepted: Path, quarantined: Path
-) -> None:
+def _write(checked: Checked, window: DayWindow | None, accepted: Path, quarantined: Path) -> None:
     if window is None or checked.accepted_days is None or checked.quarantined_days is None:
         for table, folder in ((checked.accepted, accepted), (checked.quarantined, quarantined)):
             folder.mkdir()
@@ -162,6 +158,4 @@ def _counts(judged: Verdict) -> dict[Partition, dict[str, Any]]:
 
 
 def _result(key: dg.AssetKey, *, passed: bool, sentence: str) -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(
-        asset_key=key, check_name=CHECK, passed=passed, description=sentence
-    )
+    return dg.AssetCheckResult(asset_key=key, check_name=CHECK, passed=passed, description=sentence)

@@ -129,9 +129,7 @@ class TrainingSet:
         with duckdb.connect() as connection:
             for table in self.tables:
                 schema, name = table.split("/")
-                engine.create_view(
-                    connection, snapshot, table, days, schema=schema, name=name
-                )
+                engine.create_view(connection, snapshot, table, days, schema=schema, name=name)
             connection.execute(
                 f"copy ({self._query(window)} order by {quote(self.segment)}, {SPLIT}, "
                 f"{', '.join(map(quote, self.spine.keys))}) to {literal(folder / FILE)} "
@@ -157,16 +155,17 @@ class TrainingSet:
                 spine.label,
             ]
         )
-        return as_of_join(
-            f"(select {', '.join(map(quote, columns))}, {predicted} as {PREDICTED_AT}, "
-            f"case when {evaluated} then 'evaluate' else 'train' end as {SPLIT} "
-            f"from {'.'.join(map(quote, spine.table.split('/')))} "
-            f"where {quote(spine.label)} is not null and ({evaluated} or "
-            f"({quote(spine.label_known_at)} <= timestamp {literal(cutoff)} "
-            f"and {predicted} >= timestamp {literal(settled)})))",
-            PREDICTED_AT,
-            self.views,
+        shown = ", ".join(map(quote, columns))
+        split = f"case when {evaluated} then 'evaluate' else 'train' end"
+        table = ".".join(map(quote, spine.table.split("/")))
+        trainable = (
+            f"{quote(spine.label_known_at)} <= timestamp {literal(str(cutoff))} "
+            f"and {predicted} >= timestamp {literal(str(settled))}"
         )
+        wanted = f"{quote(spine.label)} is not null and ({evaluated} or ({trainable}))"
+        outputs = f"{shown}, {predicted} as {PREDICTED_AT}, {split} as {SPLIT}"
+        rows = f"select {outputs} from {table} where {wanted}"  # noqa: S608  # all quoted
+        return as_of_join(f"({rows})", PREDICTED_AT, self.views)
 
     def rows(
         self, snapshot: Snapshot, source: TablePartition, segment: str, split: str

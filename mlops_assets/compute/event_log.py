@@ -9,13 +9,14 @@ their cost. Tables, files, transactions and locking are the stock storage's own.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 import dagster as dg
 import sqlalchemy as db
+from dagster._config import UserConfigSchema
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import (
     INDEX_SHARD_NAME,
     SqliteEventLogStorage,
@@ -39,13 +40,13 @@ class PooledSqliteEventLogStorage(SqliteEventLogStorage):
         super().__init__(base_dir, inst_data)
 
     @classmethod
-    def config_type(cls) -> Any:
+    def config_type(cls) -> UserConfigSchema:
         """One setting: Dagster's home."""
         return {"dagster_home": dg.StringSource}
 
     @classmethod
     def from_config_value(
-        cls, inst_data: ConfigurableClassData | None, config_value: Any
+        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
     ) -> Self:
         """Open the storage under Dagster's home, where the stock one keeps its files."""
         folder = Path(config_value["dagster_home"]) / "history" / "runs"

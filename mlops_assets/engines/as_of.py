@@ -66,7 +66,9 @@ def as_of_join(spine: str, prediction_time: str, views: Sequence[FeatureView]) -
             f"on {' and '.join([*matches, f'{time} >= {stamp}'])}"
         )
         fresh = (
-            "true" if view.ttl_hours is None else f"{stamp} > {time} - interval {view.ttl_hours} hour"
+            "true"
+            if view.ttl_hours is None
+            else f"{stamp} > {time} - interval {view.ttl_hours} hour"
         )
         columns += [
             f"case when {fresh} then {alias}.{quote(name)} end as "

@@ -54,7 +54,7 @@ def create_view(
     paths = ", ".join(literal(path) for path in snapshot.files(stored))
     connection.execute(f"create schema if not exists {quote(schema)}")
     connection.execute(
-        f"create or replace view {quote(schema)}.{quote(name)} as "  # noqa: S608  # quoted above
+        f"create or replace view {quote(schema)}.{quote(name)} as "
         f"from read_parquet([{paths}], union_by_name = {not one_schema}, "
         "hive_partitioning = false)"
     )

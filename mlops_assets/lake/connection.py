@@ -45,6 +45,7 @@ def plain_errors(endpoint: str) -> Iterator[None]:
         ConflictError: The server reported a conflict.
         LakeError: The server refused for any other reason.
     """
+    import lakefs_sdk.exceptions
     import urllib3.exceptions
     from lakefs import exceptions
 
@@ -60,19 +61,28 @@ def plain_errors(endpoint: str) -> Iterator[None]:
             "LAKECTL_SERVER_ENDPOINT_URL (unset it to use the embedded server)."
         ) from error
     except exceptions.NotAuthorizedException as error:
+        # The client says so of whatever keeps it from reading the server's configuration.
+        if error.status_code not in (401, 403):
+            raise UnreachableLakeError(
+                f"{endpoint} answers {error.status_code}, as no lakeFS server does: correct "
+                "LAKECTL_SERVER_ENDPOINT_URL (unset it to use the embedded server)."
+            ) from error
         raise UnreachableLakeError(
             f"lakeFS at {endpoint} refuses the credentials: correct "
             "LAKECTL_CREDENTIALS_ACCESS_KEY_ID and LAKECTL_CREDENTIALS_SECRET_ACCESS_KEY."
         ) from error
     except exceptions.ConflictException as error:
         raise ConflictError(f"lakeFS at {endpoint} reports a conflict: {_reason(error)}") from error
-    except exceptions.LakeFSException as error:
+    except (exceptions.LakeFSException, lakefs_sdk.exceptions.ApiException) as error:
         raise LakeError(f"lakeFS at {endpoint} refused: {_reason(error)}") from error
 
 
 def _reason(error: Exception) -> str:
     body = getattr(error, "body", None)
-    return str(body["message"]) if isinstance(body, dict) and "message" in body else str(error)
+    if isinstance(body, dict) and "message" in body:
+        return str(body["message"])
+    # The generated client's errors print the response's headers over several lines.
+    return str(getattr(error, "reason", None) or error)
 
 
 def _root_cause(error: BaseException) -> str:
@@ -117,8 +127,10 @@ class Lake:
     @cached_property
     def pre_signed(self) -> bool:
         """Whether bytes travel by pre-signed links, as they do where the store is S3."""
+        # The client keeps its own copy of this in a class, where a second server overwrites it.
         with self.errors():
-            return bool(self.client.storage_config.pre_sign_support)
+            found = self.client.sdk_client.config_api.get_config().storage_config
+        return bool(found and found.pre_sign_support)
 
     @contextmanager
     def errors(self) -> Iterator[None]:
@@ -138,8 +150,8 @@ class Lake:
         Protection lets merges through and refuses direct writes, so that nothing reaches the
         base branch but a transaction. Safe to call from many processes at once.
         """
-        import lakefs_sdk
         from lakefs.exceptions import NotFoundException
+        from lakefs_sdk.models.branch_protection_rule import BranchProtectionRule
 
         with self.errors():
             repo = self.repo()
@@ -158,7 +170,7 @@ class Lake:
             if self.base_branch not in {rule.pattern for rule in rules}:
                 settings.set_branch_protection_rules(
                     self.repository,
-                    [*rules, lakefs_sdk.BranchProtectionRule(pattern=self.base_branch)],
+                    [*rules, BranchProtectionRule(pattern=self.base_branch)],
                 )
 
     def head(self, ref: str | None = None) -> str:

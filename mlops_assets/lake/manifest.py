@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mlops_assets.lake.errors import LakeError
+from mlops_assets.lake.partition import MANIFEST_NAME, NAME
 
 FORMAT = 1
+
+_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 
 
 @dataclass(frozen=True, order=True)
@@ -26,11 +30,23 @@ class File:
         name: Its name in the partition's folder.
         sha256: The digest of its bytes, in hexadecimal.
         size: Its length in bytes.
+
+    Raises:
+        LakeError: The name could climb out of the folder, or the digest is none.
     """
 
     name: str
     sha256: str
     size: int
+
+    def __post_init__(self) -> None:
+        # Both become paths on disk when a reader downloads the file.
+        named = NAME.match(self.name) and self.name != MANIFEST_NAME
+        if not named or not _SHA256.match(self.sha256):
+            raise LakeError(
+                f"{self.name!r} with SHA-256 {self.sha256!r} cannot be a partition's file: use "
+                "letters, digits, '_', '.' and '-', and 64 hexadecimal digits."
+            )
 
     @classmethod
     def of(cls, name: str, path: Path) -> File:
@@ -105,7 +121,7 @@ class Manifest:
                     rows=content["rows"],
                     schema=dict(content["schema"]),
                 )
-        except (ValueError, KeyError, TypeError) as error:
+        except (LakeError, ValueError, KeyError, TypeError) as error:
             raise LakeError(
                 f"{place} is no manifest ({error}): something else than mlops_assets wrote "
                 "there; restore it from an earlier commit."

@@ -17,7 +17,7 @@ MANIFEST_NAME = "_manifest.json"
 
 # Both become path segments in the lake, and paths on disk when a step stages its files: what is
 # allowed here cannot climb out of either.
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\Z")
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\Z")
 
 
 @dataclass(frozen=True, order=True)
@@ -32,7 +32,7 @@ class Partition:
 
     def __post_init__(self) -> None:
         for name in (part for pair in self.values for part in pair):
-            if not _NAME.match(name):
+            if not NAME.match(name):
                 raise LakeError(
                     f"{name!r} cannot name a partition: use letters, digits, '_', '.' and '-'."
                 )
@@ -73,7 +73,7 @@ class TablePartition:
 
     def __post_init__(self) -> None:
         for segment in self.table.split("/"):
-            if not _NAME.match(segment) or segment == MANIFEST_NAME:
+            if not NAME.match(segment) or segment == MANIFEST_NAME:
                 raise LakeError(
                     f"{self.table!r} cannot name a table: use letters, digits, '_', '.' and '-' "
                     "in segments parted by '/'."

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlops_assets.lake.errors import LakeError, MissingPartitionError
 from mlops_assets.lake.manifest import File, Manifest
@@ -76,6 +76,9 @@ class Snapshot:
         Returns:
             Those that exist, sorted by partition. Asking for a few costs a request for each,
             asking for many one listing of the table.
+
+        Raises:
+            LakeError: A manifest is not readable, or names a file that is not there.
         """
         wanted = None if partitions is None else set(partitions)
         if wanted is not None and len(wanted) <= FEW_PARTITIONS:
@@ -83,7 +86,9 @@ class Snapshot:
         else:
             prefixes = [f"{table}/"]
         with self._lake.errors():
-            objects = [found for prefix in prefixes for found in self._list(prefix)]
+            objects: list[Any] = [
+                found for prefix in prefixes for found in self._reference.objects(prefix=prefix)
+            ]
         addresses = {found.path: found.physical_address for found in objects}
         stored: dict[Partition, StoredPartition] = {}
         for found in objects:
@@ -93,10 +98,17 @@ class Snapshot:
             partition = Partition.from_path(folder[len(table) :].removeprefix("/"))
             if wanted is None or partition in wanted:
                 manifest = self._manifest(found)
+                paths = {file.name: f"{folder}/{file.name}" for file in manifest.files}
+                for path in paths.values():
+                    if path not in addresses:
+                        raise LakeError(
+                            f"{path} at commit {self.commit[:12]} is missing, and the partition's "
+                            "manifest lists it: materialize the partition again."
+                        )
                 stored[partition] = StoredPartition(
                     TablePartition(table, partition),
                     manifest,
-                    {file.name: addresses[f"{folder}/{file.name}"] for file in manifest.files},
+                    {name: addresses[path] for name, path in paths.items()},
                 )
         return dict(sorted(stored.items()))
 
@@ -151,9 +163,6 @@ class Snapshot:
                 return self._locate(path, file, part.addresses[name]).read_bytes()
         raise LakeError(f"{key} has no file {name!r} at commit {self.commit[:12]}.")
 
-    def _list(self, prefix: str) -> Iterable[ObjectInfo]:
-        return self._reference.objects(prefix=prefix)
-
     def _manifest(self, found: ObjectInfo) -> Manifest:
         text = (found.metadata or {}).get(METADATA_KEY)
         if text is None:
@@ -167,6 +176,10 @@ class Snapshot:
         if address.startswith(LOCAL_SCHEME):
             local = Path(address.removeprefix(LOCAL_SCHEME))
             if local.is_absolute() and local.is_file():
+                # Hashing a year of files would cost each reader seconds; their size costs nothing
+                # and betrays what a full disk or another program cut short or replaced.
+                if local.stat().st_size != file.size:
+                    raise self._damaged(path, f"{local.stat().st_size} bytes", f"{file.size}")
                 return local
         return self._download(path, file)
 
@@ -175,18 +188,22 @@ class Snapshot:
         target = folder / file.sha256
         if target.is_file():
             return target
+        content: Any
         folder.mkdir(parents=True, exist_ok=True)
         with self._lake.errors():
-            content = self._reference.object(path).reader(pre_sign=self._lake.pre_signed).read()
+            reader = self._reference.object(path).reader("rb", pre_sign=self._lake.pre_signed)
+            content = reader.read()
         found = hashlib.sha256(content).hexdigest()
         if found != file.sha256:
-            raise LakeError(
-                f"{path} at commit {self.commit[:12]} has SHA-256 {found[:12]}… where its "
-                f"manifest names {file.sha256[:12]}…: its bytes are damaged; restore them from "
-                "a backup, or materialize the partition again."
-            )
+            raise self._damaged(path, f"SHA-256 {found[:12]}…", f"{file.sha256[:12]}…")
         descriptor, temporary = tempfile.mkstemp(dir=folder)
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(content)
         Path(temporary).replace(target)
         return target
+
+    def _damaged(self, path: str, found: str, named: str) -> LakeError:
+        return LakeError(
+            f"{path} at commit {self.commit[:12]} has {found} where its manifest names {named}: "
+            "its bytes are damaged; restore them from a backup, or materialize the partition again."
+        )

@@ -69,8 +69,8 @@ class Publication:
 class Transaction:
     """One attempt of one step to publish partitions.
 
-    A context manager: left by an exception, it keeps the work branch, with all that was written
-    committed to it where that is possible.
+    A context manager: left by an exception, it keeps the work branch with all that was written
+    staged on it.
 
     Attributes:
         branch: The name of the work branch.
@@ -164,11 +164,15 @@ class Transaction:
             self._put(key.manifest_path, text.encode(), {METADATA_KEY: text})
 
     def _put(self, path: str, content: bytes, metadata: dict[str, str]) -> None:
-        writer = self._branch().object(path).writer(
-            mode="wb",
-            pre_sign=self._lake.pre_signed,
-            content_type=CONTENT_TYPES.get(Path(path).suffix, DEFAULT_TYPE),
-            metadata=metadata,
+        writer = (
+            self._branch()
+            .object(path)
+            .writer(
+                mode="wb",
+                pre_sign=self._lake.pre_signed,
+                content_type=CONTENT_TYPES.get(Path(path).suffix, DEFAULT_TYPE),
+                metadata=metadata,
+            )
         )
         with writer:
             writer.write(content)
@@ -212,10 +216,11 @@ class Transaction:
             except BadRequestException as error:
                 if "no changes" not in str(error.body.get("message", "")):
                     raise
+            self._require_unmoved()
             if commit is not None:
                 merge = self._merge(branch, message, metadata)
             branch.delete()
-        names = {key: (commit, self.snapshot.commit) for key in self._written}
+        names = dict.fromkeys(self._written, (commit, self.snapshot.commit))
         if self._unchanged or commit is None:
             unchanged = self._written.keys() if commit is None else self._unchanged
             names |= self._first_held(unchanged)
@@ -244,25 +249,52 @@ class Transaction:
                 self._lake.base_branch, message=message, metadata=dict(metadata)
             )
         except ConflictException as error:
-            raise ConflictError(self._winner()) from error
+            head = self._lake.snapshot()
+            raise ConflictError(self._winner(head, self._taken(head, self._written))) from error
 
-    def _winner(self) -> str:
-        """The sentence that names who published one of our partitions since the pin."""
-        changed = [key for key in sorted(self._written) if key not in self._unchanged]
-        for commit in self._lake.repo().ref(self._lake.base_branch).log(
-            objects=[key.manifest_path for key in changed], max_amount=1
-        ):
-            run = (commit.metadata or {}).get("dagster/run_id", "an unnamed run")
+    def _require_unmoved(self) -> None:
+        """Lose the race for a partition that another writer changed and this one left as it was.
+
+        What equals the pinned state is not uploaded, so that no merge would conflict, and the
+        record would name the old content as the newest while the base branch holds another.
+        """
+        if self._unchanged and (head := self._lake.snapshot()).commit != self.snapshot.commit:
+            taken = self._taken(head, self._unchanged)
+            if taken:
+                raise ConflictError(self._winner(head, taken))
+
+    def _taken(self, head: Snapshot, keys: Iterable[TablePartition]) -> list[TablePartition]:
+        """Which of the partitions others have published since the pin, with other content."""
+        taken = []
+        for table, group in _by_table(keys):
+            names = [key.partition for key in group]
+            before, now = self.snapshot.stored(table, names), head.stored(table, names)
+            for key in group:
+                pinned, theirs = before.get(key.partition), now.get(key.partition)
+                found = theirs.manifest if theirs else None
+                if found not in (pinned.manifest if pinned else None, self._written[key]):
+                    taken.append(key)
+        return taken
+
+    def _winner(self, head: Snapshot, taken: Sequence[TablePartition]) -> str:
+        """The sentence that names who published these partitions since the pin."""
+        paths = [key.manifest_path for key in taken]
+        with self._lake.errors():
+            log = self._lake.repo().ref(head.commit).log(objects=paths, max_amount=1)
+            newest = next(iter(log), None) if taken else None
+        if newest is None:
             return (
-                f"{changed[0]}{f' and {len(changed) - 1} more' if len(changed) > 1 else ''} was "
-                f"published by another writer meanwhile (run {run}, commit {commit.id[:12]}): "
-                f"nothing of {self.branch} shows; materialize again to build on the new state."
+                f"the base branch moved in a way that {self.branch} conflicts with: nothing of it "
+                "shows; materialize again to build on the new state."
             )
-        return f"the base branch moved in a way that {self.branch} conflicts with; run it again."
+        run = (newest.metadata or {}).get("dagster/run_id", "an unnamed run")
+        return (
+            f"{taken[0]}{f' and {len(taken) - 1} more' if len(taken) > 1 else ''} was published "
+            f"by another writer meanwhile (run {run}, commit {newest.id[:12]}): nothing of "
+            f"{self.branch} shows; materialize again to build on the new state."
+        )
 
-    def _first_held(
-        self, keys: Iterable[TablePartition]
-    ) -> dict[TablePartition, tuple[str, str]]:
+    def _first_held(self, keys: Iterable[TablePartition]) -> dict[TablePartition, tuple[str, str]]:
         """For partitions equal to the pinned state, the work commit that made them and its pin.
 
         One walk of the log answers for all of a table: a commit's diff to its first parent
@@ -293,4 +325,3 @@ def _by_table(
     for key in sorted(keys):
         tables.setdefault(key.table, []).append(key)
     yield from tables.items()
-

@@ -7,12 +7,12 @@ import os
 from pathlib import Path
 
 import pytest
+from clients import Raw
 from lakefs.exceptions import ObjectExistsException, ObjectNotFoundException
 from lakefs.models import CommonPrefix
 from lakefs.repository import Repository
 
 from mlops_assets.lakefs_server import api_objects
-from tests.lakefs_server.conftest import Raw
 
 
 def test_an_uploaded_object_reads_back_with_its_metadata(repository: Repository) -> None:

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from clients import Raw, client_of
 from lakefs.exceptions import ConflictException
 from lakefs.repository import Repository
 
@@ -29,7 +30,6 @@ from mlops_assets.lakefs_server import (
     credentials,
     server,
 )
-from tests.lakefs_server.conftest import Raw, client_of
 
 SPAWN = multiprocessing.get_context("spawn")
 

@@ -6,6 +6,7 @@ import json
 import re
 
 import pytest
+from clients import Raw
 from lakefs.exceptions import (
     BadRequestException,
     ConflictException,
@@ -14,8 +15,6 @@ from lakefs.exceptions import (
 )
 from lakefs.reference import Reference
 from lakefs.repository import Repository
-
-from tests.lakefs_server.conftest import Raw
 
 
 def commit(repository: Repository, branch: str, **objects: str) -> Reference:

@@ -8,10 +8,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from mlops_assets.components.contract import DayWindow
+from mlops_assets.components.contract import DayWindow, SourceError
 from mlops_assets.defs.raw import sources
 from mlops_assets.defs.raw.contracts import FLIGHTS, WEATHER
-from mlops_assets.components.contract import SourceError
 from mlops_assets.defs.raw.csv_file import read_csv
 
 BUNDLED = sources.bundled_directory()

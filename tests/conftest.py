@@ -1,0 +1,58 @@
+"""What tests of several folders share: real definitions, a lake, and installations."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from installation import Installation, copied, installed, open_lake
+
+from mlops_assets.lake import Lake
+from mlops_assets.settings import settings
+
+BUILT_DAYS = ("2013-01-01", "2013-01-04")
+
+
+@pytest.fixture(scope="session")
+def definitions(tmp_path_factory: pytest.TempPathFactory) -> dg.Definitions:
+    """The real definitions, loaded once; dbt parses the project once for all tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLOPS_HOME", str(tmp_path_factory.mktemp("definitions")))
+        settings.cache_clear()
+        from mlops_assets.definitions import defs
+
+        loaded = defs()
+        settings.cache_clear()
+    return loaded
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Iterator[Lake]:
+    """An empty lake on an embedded server of its own."""
+    from mlops_assets.lakefs_server import EmbeddedServer
+
+    with EmbeddedServer(tmp_path / "lakefs") as endpoint:
+        yield open_lake(endpoint, tmp_path / "scratch")
+
+
+@pytest.fixture
+def installation(tmp_path: Path, definitions: dg.Definitions) -> Iterator[Installation]:
+    """A fresh state directory."""
+    with installed(tmp_path / "home", definitions) as fresh:
+        yield fresh
+
+
+@pytest.fixture(scope="session")
+def built_home(tmp_path_factory: pytest.TempPathFactory, definitions: dg.Definitions) -> Path:
+    """A state directory with `BUILT_DAYS` from raw data to features; to be read or copied."""
+    home = tmp_path_factory.mktemp("built") / "home"
+    with installed(home, definitions) as built:
+        built.build(BUILT_DAYS)
+    return home
+
+
+@pytest.fixture
+def built(built_home: Path, tmp_path: Path, definitions: dg.Definitions) -> Iterator[Installation]:
+    """A copy of `built_home`, the test's own to change."""
+    with installed(copied(built_home, tmp_path / "home"), definitions) as copy:
+        yield copy

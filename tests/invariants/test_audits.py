@@ -1,0 +1,94 @@
+"""Published means materialized: what an audit refuses reaches neither the lake nor the record."""
+
+from pathlib import Path
+
+import dagster as dg
+from installation import MARTS, Installation, reading
+from small_source import Row, small_source
+
+from mlops_assets.lake import Partition, TablePartition
+
+DAY = "2013-01-03"
+DAY_PARTITION = Partition.of({"day": DAY})
+
+
+def failure(result: dg.ExecuteInProcessResult) -> str:
+    [event] = [event for event in result.all_events if event.is_step_failure]
+    assert event.step_failure_data.user_failure_data is not None
+    return str(event.step_failure_data.user_failure_data.description)
+
+
+def failed_checks(result: dg.ExecuteInProcessResult) -> set[str]:
+    return {
+        evaluation.check_name
+        for evaluation in result.get_asset_check_evaluations()
+        if not evaluation.passed
+    }
+
+
+def test_a_failed_dbt_test_publishes_and_records_nothing_and_keeps_what_was_built(
+    built: Installation, tmp_path: Path
+) -> None:
+    with reading(small_source(tmp_path / "source", _of_an_unknown_carrier)):
+        assert built.materialize(["raw/flights"], DAY).success
+    head = built.lake.head()
+    recorded = [built.materialization(asset, DAY) for asset in MARTS]
+
+    result = built.materialize(MARTS, DAY)
+
+    assert not result.success
+    assert "fct_flights_carrier_has_a_name" in failure(result)
+    assert failed_checks(result) == {"fct_flights_carrier_has_a_name"}
+    assert result.asset_materializations_for_node("marts") == []
+    assert [built.materialization(asset, DAY) for asset in MARTS] == recorded
+    assert built.lake.head() == head
+    [branch] = built.lake.work_branches()
+    assert branch == f"tx-{result.run_id}-marts-{result.run_id}-0"
+    assert branch in failure(result)
+    key = TablePartition("marts/fct_flights", DAY_PARTITION)
+    [kept] = built.lake.snapshot(branch).stored(key.table, [DAY_PARTITION]).values()
+    [published] = built.lake.snapshot().stored(key.table, [DAY_PARTITION]).values()
+    assert kept.manifest.rows == published.manifest.rows
+    assert kept.manifest.data_version != published.manifest.data_version
+
+
+def test_a_broken_contract_publishes_and_records_nothing_and_keeps_the_bad_rows(
+    built: Installation, tmp_path: Path
+) -> None:
+    head, recorded = built.lake.head(), built.materialization("raw/flights", DAY)
+
+    with reading(small_source(tmp_path / "source", _of_an_unknown_origin)):
+        result = built.materialize(["raw/flights", *MARTS], DAY)
+
+    assert not result.success
+    assert "914 of 914 rows of 2013-01-03" in failure(result)
+    assert failed_checks(result) == {"contract"}
+    assert built.materialization("raw/flights", DAY) == recorded
+    assert built.lake.head() == head
+    [branch] = built.lake.work_branches()
+    assert branch in failure(result)
+    [bad] = built.lake.snapshot(branch).stored("raw/flights_quarantine").values()
+    assert bad.key.partition == DAY_PARTITION
+    assert bad.manifest.rows == 914
+    assert "reason" in bad.manifest.schema
+
+
+def test_a_corrected_source_converges_to_what_was_there(
+    built: Installation, tmp_path: Path
+) -> None:
+    before = built.manifests()
+    with reading(small_source(tmp_path / "bad", _of_an_unknown_origin)):
+        assert not built.materialize(["raw/flights"], DAY).success
+    with reading(small_source(tmp_path / "good")):
+        assert built.materialize(["raw/flights"], DAY).success
+    assert built.manifests() == before
+
+
+def _of_an_unknown_carrier(row: Row) -> None:
+    if row["day"] == "3" and row["carrier"] == "9E":
+        row["carrier"] = "ZZ"
+
+
+def _of_an_unknown_origin(row: Row) -> None:
+    if row["day"] == "3":
+        row["origin"] = "SFO"

@@ -1,0 +1,89 @@
+"""A server that fails is one sentence, with what to do."""
+
+import dataclasses
+import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+from lake_tables import FIRST, content, publish
+
+from mlops_assets.lake import Credentials, Lake, LakeError, UnreachableLakeError
+
+
+def reopened(lake: Lake, **changes: str) -> Lake:
+    credentials = dataclasses.replace(lake.credentials, **changes)
+    return Lake(credentials, repository=lake.repository, base_branch="main", scratch=lake.scratch)
+
+
+def test_an_endpoint_at_which_nobody_answers_is_named(lake: Lake) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(UnreachableLakeError, match=f"no lakeFS server answers at {endpoint}"):
+            reopened(lake, endpoint=endpoint).create()
+
+
+def test_a_server_that_is_no_lakefs_is_told_from_wrong_credentials(tmp_path: Path) -> None:
+    class Other(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(404)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Other) as other:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        endpoint = f"http://127.0.0.1:{other.server_port}"
+        lake = Lake(
+            Credentials(endpoint, "key", "secret"),
+            repository="tables",
+            base_branch="main",
+            scratch=tmp_path,
+        )
+        with pytest.raises(UnreachableLakeError, match=f"^{endpoint} answers 404, as no lakeFS"):
+            lake.create()
+        other.shutdown()
+
+
+@pytest.mark.parametrize("wrong", ["access_key_id", "secret_access_key"])
+def test_a_refused_key_is_named_and_not_shown(lake: Lake, wrong: str) -> None:
+    publish(lake, "tx-a", {FIRST: {"a": b"1"}})
+    stranger = reopened(lake, **{wrong: "not-the-key"})
+    with pytest.raises(
+        UnreachableLakeError, match="refuses the credentials: correct LAKECTL_"
+    ) as caught:
+        stranger.create()
+    with pytest.raises(UnreachableLakeError, match="refuses the credentials"):
+        stranger.snapshot()
+    assert lake.credentials.secret_access_key not in f"{caught.value} {lake.credentials!r}"
+    assert content(lake.snapshot()) == {"day=2013-01-01": {"a": b"1"}}
+
+
+def test_a_base_branch_that_does_not_exist_is_not_made(lake: Lake) -> None:
+    other = Lake(
+        lake.credentials, repository=lake.repository, base_branch="mian", scratch=lake.scratch
+    )
+    with pytest.raises(
+        LakeError, match=r"has no branch 'mian': create it there, or .* LAKEFS_BRANCH"
+    ):
+        other.create()
+
+
+def test_a_commit_that_does_not_exist_is_a_sentence(lake: Lake) -> None:
+    with pytest.raises(LakeError, match=r"^lakeFS at http://127.0.0.1:\d+ refused: .*not found"):
+        lake.snapshot("no-such-branch")
+
+
+def test_many_processes_may_make_one_repository_at_once(lake: Lake) -> None:
+    name = f"{lake.repository}-shared"
+
+    def create(_: int) -> str:
+        again = Lake(lake.credentials, repository=name, base_branch="main", scratch=lake.scratch)
+        again.create()
+        return again.head()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(create, range(8)))) == 1
