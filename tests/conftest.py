@@ -14,10 +14,16 @@ BUILT_DAYS = ("2013-01-01", "2013-01-04")
 
 
 @pytest.fixture(scope="session")
-def definitions(tmp_path_factory: pytest.TempPathFactory) -> dg.Definitions:
+def parsed_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A state directory that holds dbt's parsed project, which costs seconds, and no data."""
+    return tmp_path_factory.mktemp("parsed")
+
+
+@pytest.fixture(scope="session")
+def definitions(parsed_home: Path) -> dg.Definitions:
     """The real definitions, loaded once; dbt parses the project once for all tests."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLOPS_HOME", str(tmp_path_factory.mktemp("definitions")))
+        patch.setenv("MLOPS_HOME", str(parsed_home))
         settings.cache_clear()
         from mlops_assets.definitions import defs
 
