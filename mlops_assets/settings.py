@@ -11,7 +11,7 @@ import os
 from functools import cache
 from pathlib import Path
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -35,14 +35,12 @@ class Settings(BaseSettings):
         lakefs_branch: The base branch, which every step reads and publishes to.
     """
 
-    model_config = SettingsConfigDict(extra="ignore", populate_by_name=True, frozen=True)
+    # Never by the fields' own names: `HOME` would become the state directory.
+    model_config = SettingsConfigDict(extra="ignore", frozen=True)
 
     home: Path = Field(ROOT / ".mlops", validation_alias="MLOPS_HOME")
     source: Path | None = Field(None, validation_alias="MLOPS_SOURCE")
-    lakefs_endpoint: str | None = Field(
-        None,
-        validation_alias=AliasChoices("LAKECTL_SERVER_ENDPOINT_URL", "lakefs_endpoint"),
-    )
+    lakefs_endpoint: str | None = Field(None, validation_alias="LAKECTL_SERVER_ENDPOINT_URL")
     lakefs_access_key_id: str | None = Field(
         None, validation_alias="LAKECTL_CREDENTIALS_ACCESS_KEY_ID"
     )
