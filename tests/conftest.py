@@ -5,12 +5,10 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from installation import Installation, copied, installed, open_lake
+from installation import BUILT_DAYS, Installation, copied, installed, open_lake
 
 from mlops_assets.lake import Lake
 from mlops_assets.settings import settings
-
-BUILT_DAYS = ("2013-01-01", "2013-01-04")
 
 
 @pytest.fixture(scope="session")
@@ -60,5 +58,5 @@ def built_home(tmp_path_factory: pytest.TempPathFactory, definitions: dg.Definit
 @pytest.fixture
 def built(built_home: Path, tmp_path: Path, definitions: dg.Definitions) -> Iterator[Installation]:
     """A copy of `built_home`, the test's own to change."""
-    with installed(copied(built_home, tmp_path / "home"), definitions) as copy:
+    with installed(copied(built_home, tmp_path / "built"), definitions) as copy:
         yield copy

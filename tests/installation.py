@@ -27,6 +27,9 @@ DAILY = (*RAW, *MARTS, *FEATURES)
 
 Days = tuple[str, str]
 
+BUILT_DAYS: Days = ("2013-01-01", "2013-01-04")
+"""The days of the state directory that tests share."""
+
 
 @dataclass(frozen=True)
 class Installation:

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from conftest import BUILT_DAYS
-from installation import copied
+from installation import BUILT_DAYS, copied
 from main_job import STEPS, MainJob, content, published
 from small_source import small_source
 
