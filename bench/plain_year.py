@@ -1,0 +1,149 @@
+"""A plain script for the work from raw files to features: no orchestrator, no dbt, no versions.
+
+Run as `python -m bench.plain_year FIRST LAST FOLDER`. It reads the files and checks the rows with
+the product's own functions, because reading and checking are the work itself. The warehouse, its
+tests and its files are written anew, in plain SQL over tables in memory. `first_day` is the first
+day of the data, as a history looks back on what came before its window.
+"""
+
+from __future__ import annotations
+
+import sys
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlops_assets.components.contract import Contract, DayWindow, enforce
+from mlops_assets.components.partition_files import FILE, write_partitions, write_table
+from mlops_assets.components.quarantine import verdict
+from mlops_assets.defs.raw import contracts, sources
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+MODELS = {
+    "staging.stg_flights": "flight_date",
+    "staging.stg_weather": "observation_date",
+    "marts.fct_flights": "flight_date",
+    "features.carrier_history": "feature_day",
+    "features.route_history": "feature_day",
+    "features.weather_now": "feature_day",
+    "features.calendar": "feature_day",
+}
+"""Each model with the column that names its day."""
+
+
+class FailedTestError(Exception):
+    """Some rows break a rule of the warehouse; the sentence names the rule."""
+
+
+def make_tables(window: DayWindow, folder: Path) -> None:
+    """Write every table from raw to features into `folder`, a Parquet file for each day.
+
+    Args:
+        window: The days, from the first of the data.
+        folder: Gets `raw/flights/day=2013-01-01/part-0.parquet` and so on; must be empty.
+
+    Raises:
+        SourceError: A source file cannot be read.
+        FailedTestError: Too many rows break a contract, or some a test.
+    """
+    import duckdb
+
+    with duckdb.connect() as connection:
+        connection.execute("set TimeZone = 'UTC'")
+        connection.execute("create schema raw")
+        _ingest(connection, window, folder)
+        for name, day in (("first_day", window.first), ("last_day", window.last)):
+            connection.execute(f"set variable {name} = date '{day}'")
+        connection.execute(_sql("plain_year.sql"))
+        _check(connection)
+        for model, day_column in MODELS.items():
+            _write(connection, model, day_column, window, folder)
+
+
+def _ingest(connection: duckdb.DuckDBPyConnection, window: DayWindow, folder: Path) -> None:
+    source = sources.bundled_directory()
+    first, last = window.first, window.last
+    _keep(
+        connection, contracts.FLIGHTS, sources.read_flights(source, first, last), folder, window
+    )
+    _keep(
+        connection, contracts.WEATHER, sources.read_weather(source, first, last), folder, window
+    )
+    _keep(connection, contracts.PLANES, sources.read_planes(source), folder)
+    _keep(connection, contracts.AIRPORTS, sources.read_airports(source), folder)
+    _keep(connection, contracts.AIRLINES, sources.read_airlines(source), folder)
+
+
+def _keep(
+    connection: duckdb.DuckDBPyConnection,
+    contract: Contract,
+    rows: pa.Table,
+    folder: Path,
+    window: DayWindow | None = None,
+) -> None:
+    """Check the rows, write those that pass and those that do not, and load the former."""
+    checked = enforce(contract, rows, window)
+    judged = verdict(contract.table, contract.max_quarantined_share, checked.counts(window))
+    if not judged.passed:
+        raise FailedTestError(judged.sentence)
+    accepted, quarantined = (folder / "raw" / f"{contract.table}{end}" for end in ("", "_quarantine"))
+    if window is None or checked.accepted_days is None or checked.quarantined_days is None:
+        accepted.mkdir(parents=True)
+        write_table(checked.accepted, accepted / FILE)
+        if checked.quarantined.num_rows:
+            quarantined.mkdir()
+            write_table(checked.quarantined, quarantined / FILE)
+    else:
+        write_partitions(checked.accepted, checked.accepted_days, window, accepted)
+        for day in sorted(set(checked.quarantined_days.to_pylist())):
+            write_partitions(
+                checked.quarantined.filter(_equal(checked.quarantined_days, day)),
+                checked.quarantined_days.filter(_equal(checked.quarantined_days, day)),
+                DayWindow(day, day),
+                quarantined,
+            )
+    connection.register("accepted", checked.accepted)
+    connection.execute(f"create table raw.{contract.table} as from accepted")
+    connection.unregister("accepted")
+
+
+def _equal(days: pa.Array, day: date) -> pa.Array:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    return pc.equal(days, pa.scalar(day, pa.date32()))
+
+
+def _check(connection: duckdb.DuckDBPyConnection) -> None:
+    for rule, rows in connection.execute(_sql("plain_year_tests.sql")).fetchall():
+        if rows:
+            raise FailedTestError(f"{rule}: {rows} rows break it.")
+
+
+def _write(
+    connection: duckdb.DuckDBPyConnection,
+    model: str,
+    day_column: str,
+    window: DayWindow,
+    folder: Path,
+) -> None:
+    for day in window:
+        file = folder / model.replace(".", "/") / f"day={day}" / FILE
+        file.parent.mkdir(parents=True)
+        connection.execute(
+            f"copy (from {model} where {day_column} = date '{day}' order by all) "
+            f"to '{file}' (format parquet, compression zstd)"
+        )
+
+
+def _sql(name: str) -> str:
+    return (Path(__file__).parent / name).read_text()
+
+
+if __name__ == "__main__":
+    first_day, last_day, target = sys.argv[1:]
+    days = DayWindow(date.fromisoformat(first_day), date.fromisoformat(last_day))
+    make_tables(days, Path(target))
