@@ -5,19 +5,23 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from installation import Installation, copied, installed, open_lake
+from installation import BUILT_DAYS, Installation, copied, installed, open_lake
 
 from mlops_assets.lake import Lake
 from mlops_assets.settings import settings
 
-BUILT_DAYS = ("2013-01-01", "2013-01-04")
+
+@pytest.fixture(scope="session")
+def parsed_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A state directory that holds dbt's parsed project, which costs seconds, and no data."""
+    return tmp_path_factory.mktemp("parsed")
 
 
 @pytest.fixture(scope="session")
-def definitions(tmp_path_factory: pytest.TempPathFactory) -> dg.Definitions:
+def definitions(parsed_home: Path) -> dg.Definitions:
     """The real definitions, loaded once; dbt parses the project once for all tests."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLOPS_HOME", str(tmp_path_factory.mktemp("definitions")))
+        patch.setenv("MLOPS_HOME", str(parsed_home))
         settings.cache_clear()
         from mlops_assets.definitions import defs
 
@@ -54,5 +58,5 @@ def built_home(tmp_path_factory: pytest.TempPathFactory, definitions: dg.Definit
 @pytest.fixture
 def built(built_home: Path, tmp_path: Path, definitions: dg.Definitions) -> Iterator[Installation]:
     """A copy of `built_home`, the test's own to change."""
-    with installed(copied(built_home, tmp_path / "home"), definitions) as copy:
+    with installed(copied(built_home, tmp_path / "built"), definitions) as copy:
         yield copy

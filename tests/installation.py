@@ -11,6 +11,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from mlops_assets.cli.record import open_record
 from mlops_assets.defs.resources import connect
 from mlops_assets.lake import Credentials, Lake, Manifest, Partition
 from mlops_assets.lakefs_server import Endpoint
@@ -24,9 +25,10 @@ FEATURES = tuple(
 )
 DAILY = (*RAW, *MARTS, *FEATURES)
 
-DAGSTER_YAML = "telemetry:\n  enabled: false\n"
-
 Days = tuple[str, str]
+
+BUILT_DAYS: Days = ("2013-01-01", "2013-01-04")
+"""The days of the state directory that tests share."""
 
 
 @dataclass(frozen=True)
@@ -133,15 +135,13 @@ def installed(
     home: Path, definitions: dg.Definitions, **environment: str
 ) -> Iterator[Installation]:
     """Open a state directory, made where it is missing, as this process's installation."""
-    record = home / "dagster"
-    record.mkdir(parents=True, exist_ok=True)
-    (record / "dagster.yaml").write_text(DAGSTER_YAML)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLOPS_HOME", str(home))
-        patch.setenv("DAGSTER_HOME", str(record))
+        patch.setenv("DAGSTER_HOME", str(home / "dagster"))
         for name, value in environment.items():
             patch.setenv(name, value)
         settings.cache_clear()
+        open_record(settings())
         try:
             with dg.DagsterInstance.get() as instance:
                 yield Installation(home, connect(settings()), instance, definitions)

@@ -12,23 +12,24 @@ from pathlib import Path
 
 from mlops_assets.defs.raw.sources import bundled_directory
 
-DAYS = 4
-
 Row = dict[str, str]
 
 
-def small_source(folder: Path, change: Callable[[Row], None] = lambda _: None) -> Path:
-    """Write the first `DAYS` days of 2013 as a source.
+def small_source(
+    folder: Path, change: Callable[[Row], None] = lambda _: None, *, days: int = 4
+) -> Path:
+    """Write the first days of 2013 as a source.
 
     Args:
         folder: Where; made here.
         change: Called with each flight, to change it in place.
+        days: How many.
     """
     folder.mkdir(parents=True)
     for name in ("planes.csv", "airports.csv", "airlines.csv"):
         shutil.copy(bundled_directory() / name, folder)
-    (folder / "weather.csv").write_text(_first_days()[1])
-    flights = list(csv.DictReader(io.StringIO(_first_days()[0])))
+    (folder / "weather.csv").write_text(_first_days(days)[1])
+    flights = list(csv.DictReader(io.StringIO(_first_days(days)[0])))
     with (folder / "flights.csv").open("w", newline="") as stream:
         writer = csv.DictWriter(stream, list(flights[0]), lineterminator="\n")
         writer.writeheader()
@@ -39,21 +40,21 @@ def small_source(folder: Path, change: Callable[[Row], None] = lambda _: None) -
 
 
 @cache
-def _first_days() -> tuple[str, str]:
+def _first_days(days: int) -> tuple[str, str]:
     source = bundled_directory()
     with zipfile.ZipFile(source / "flights.csv.zip") as archive:
         flights = archive.read("flights.csv").decode()
     weather = (source / "weather.csv").read_text()
-    return _of_first_days(flights), _of_first_days(weather)
+    return _of_first_days(flights, days), _of_first_days(weather, days)
 
 
-def _of_first_days(text: str) -> str:
+def _of_first_days(text: str, days: int) -> str:
     header, *lines = text.splitlines()
     names = header.split(",")
     month, day = names.index("month"), names.index("day")
     kept = [
         line
         for line in lines
-        if (fields := line.split(",", day + 1))[month] == "1" and int(fields[day]) <= DAYS
+        if (fields := line.split(",", day + 1))[month] == "1" and int(fields[day]) <= days
     ]
     return "\n".join([header, *kept, ""])
