@@ -28,9 +28,12 @@ with EmbeddedServer(Path(sys.argv[1]), pre_sign=True) as endpoint:
 
 
 @pytest.fixture
-def expected(built: Installation) -> dict[str, dict[Partition, Manifest]]:
+def expected(
+    built_home: Path, definitions: dg.Definitions, tmp_path: Path
+) -> dict[str, dict[Partition, Manifest]]:
     """What a range of days gave on the embedded server, with as many threads as there are."""
-    return built.manifests()
+    with installed(copied(built_home, tmp_path / "range"), definitions) as built:
+        return built.manifests()
 
 
 @pytest.fixture
