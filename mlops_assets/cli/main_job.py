@@ -30,14 +30,10 @@ class Finished:
 
     Attributes:
         launch: What it was.
-        run_id: Its id in Dagster's record.
-        seconds: How long it took.
         watch: What it did.
     """
 
     launch: Launch
-    run_id: str
-    seconds: float
     watch: RunWatch
 
 
@@ -95,8 +91,7 @@ class MainJob:
         self, launch: Launch, definitions: dg.Definitions, instance: dg.DagsterInstance
     ) -> Finished:
         run_id = str(uuid.uuid4())
-        started = time.time()
-        watch = RunWatch(self.progress, started)
+        watch = RunWatch(self.progress, started=time.time())
         instance.add_event_listener(run_id, watch)
         self.progress.begin(launch.title)
         result = definitions.resolve_job_def(launch.job).execute_in_process(
@@ -109,7 +104,7 @@ class MainJob:
         if self.stopped() or interrupted(watch.failure):
             raise KeyboardInterrupt
         if result.success:
-            return Finished(launch, run_id, time.time() - started, watch)
+            return Finished(launch, watch)
         told = watch.explained or sentence(watch.failure, place=str(self.settings.home))
         kept = [branch for branch in self.lake.work_branches() if run_id in branch]
         raise FailedRunError(_failure(watch.failed_step, told, kept), watch.failed_step, kept)

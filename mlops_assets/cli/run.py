@@ -7,7 +7,7 @@ import time
 
 from mlops_assets.cli.interrupts import noticed_interrupts
 from mlops_assets.cli.main_job import MainJob, commits_of, console_to_log
-from mlops_assets.cli.plan import Request
+from mlops_assets.cli.plan import PROBLEM, Request
 from mlops_assets.cli.progress import progress_on
 from mlops_assets.cli.record import open_record
 from mlops_assets.cli.summary import Summary, scores, step_times
@@ -39,7 +39,7 @@ def run(request: Request, *, debug: bool) -> Summary:
         lake = connect(found)
         finished = MainJob(found, lake, progress, stopped).run(request)
         snapshot = lake.snapshot()
-        folder = home / "reports" / "flight_delay"
+        folder = home / "reports" / PROBLEM
         return Summary(
             base_branch=lake.base_branch,
             commit=snapshot.commit,

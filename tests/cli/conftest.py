@@ -1,76 +1,24 @@
-"""The command itself, on two real days of flights, run once for every test of this folder."""
+"""Two real days of flights, run once by the command for every test of this folder."""
 
-import contextlib
-import csv
-import io
-import os
 import shutil
 import subprocess
-import sys
-import zipfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from command_line import COMMAND, DAYS, Ended, State, configured, environment
+from small_source import small_source
 
 from mlops_assets.cli.program import exit_code
-from mlops_assets.defs.raw.sources import bundled_directory
 from mlops_assets.defs.resources import find_lake
 from mlops_assets.lake import Lake
 from mlops_assets.settings import settings
 
-DAYS = ("2013-01-01", "2013-01-02")
-COMMAND = [sys.executable, "-c", "from mlops_assets.cli import main; main()"]
-OURS = ("MLOPS_", "LAKE", "DAGSTER_HOME", "MPLCONFIGDIR", "XDG_")
-
-
-@dataclass(frozen=True)
-class Ended:
-    """A command that ended: its exit code and what it printed."""
-
-    code: int
-    out: str
-    err: str
-
-
-def environment(**variables: str | Path) -> dict[str, str]:
-    """The environment of a user who has configured nothing but `variables`."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
-    return inherited | {name: str(value) for name, value in variables.items()}
-
 
 @pytest.fixture(scope="session")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of CSV files: two days of flights and weather, the other tables whole."""
-    folder, bundled = tmp_path_factory.mktemp("source"), bundled_directory()
-    for name in ("planes", "airports", "airlines"):
-        shutil.copy(bundled / f"{name}.csv", folder)
-    with zipfile.ZipFile(bundled / "flights.csv.zip") as archive:
-        flights = archive.read("flights.csv").decode()
-    for name, text in (
-        ("flights", flights),
-        ("weather", (bundled / "weather.csv").read_text()),
-    ):
-        header, *rows = csv.reader(io.StringIO(text))
-        at = [header.index(column) for column in ("year", "month", "day")]
-        with (folder / f"{name}.csv").open("w", newline="") as stream:
-            wanted = [
-                row
-                for row in rows
-                if [row[i] for i in at] in (["2013", "1", "1"], ["2013", "1", "2"])
-            ]
-            csv.writer(stream, lineterminator="\n").writerows([header, *wanted])
-    return folder
-
-
-@dataclass(frozen=True)
-class State:
-    """A state directory, and the command that made it."""
-
-    home: Path
-    user_home: Path
-    run: Ended
+    """A folder of CSV files with the first days of the real data."""
+    return small_source(tmp_path_factory.mktemp("source") / "csv")
 
 
 @pytest.fixture(scope="session")
@@ -93,19 +41,11 @@ def own_state(state: State, tmp_path: Path) -> Path:
     return Path(shutil.copytree(state.home, tmp_path / "state"))
 
 
-@contextlib.contextmanager
-def configured(**variables: str | Path) -> Iterator[None]:
-    """This process under another configuration."""
-    before = dict(os.environ)
-    os.environ.clear()
-    os.environ.update(environment(**variables))
-    settings.cache_clear()
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-        settings.cache_clear()
+@pytest.fixture
+def bare_state(state: State, tmp_path: Path) -> Path:
+    """A state directory that holds the parsed dbt project, which takes seconds, and no lake."""
+    shutil.copytree(state.home / "dbt", tmp_path / "bare" / "dbt")
+    return tmp_path / "bare"
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Ended, State
+from command_line import Ended, State
 
 from mlops_assets.cli import installation_checks
 from mlops_assets.cli.installation_checks import locked_versions
@@ -49,12 +49,10 @@ def test_a_file_with_other_bytes_is_found_and_ends_the_command_with_1(
 
 
 def test_a_record_of_another_lake_is_found(
-    state: State, tmp_path: Path, command: Callable[..., Ended], lake_of: Callable[[Path], Lake]
+    state: State, bare_state: Path, command: Callable[..., Ended], lake_of: Callable[[Path], Lake]
 ) -> None:
-    lake_of(tmp_path / "other").create()
-    ended = command(
-        "doctor", "--json", MLOPS_HOME=tmp_path / "other", DAGSTER_HOME=state.home / "dagster"
-    )
+    lake_of(bare_state).create()
+    ended = command("doctor", "--json", MLOPS_HOME=bare_state, DAGSTER_HOME=state.home / "dagster")
     assert "not of the same history" in checks(ended)["record"]["sentence"]
 
 
@@ -78,9 +76,9 @@ def test_a_key_that_others_can_read_is_found(
 
 
 def test_a_state_in_which_nothing_was_made_yet_is_no_problem(
-    tmp_path: Path, command: Callable[..., Ended]
+    bare_state: Path, command: Callable[..., Ended]
 ) -> None:
-    found = checks(command("doctor", "--json", MLOPS_HOME=tmp_path))
+    found = checks(command("doctor", "--json", MLOPS_HOME=bare_state))
     assert found["branch"]["ok"]
     assert "`make run` makes it" in found["branch"]["sentence"]
 
@@ -108,7 +106,9 @@ def test_a_locks_packages_for_other_systems_are_not_asked_for() -> None:
 
 
 def test_a_file_that_is_missing_or_of_another_size_is_named() -> None:
-    manifest = Manifest(files=(File("a", "00", 1), File("b", "11", 2), File("c", "22", 3)))
+    manifest = Manifest(
+        tuple(File(name, "0" * 64, size) for name, size in [("a", 1), ("b", 2), ("c", 3)])
+    )
     assert missing_files("t", manifest, {"t/a": 1, "t/b": 9}) == [
         "t/b has 9 bytes where its manifest says 2.",
         "t/c is missing.",

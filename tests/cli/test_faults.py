@@ -32,10 +32,8 @@ FULL = "no space is left on the disk that holds /state"
 
 
 def raised(error: BaseException, cause: BaseException | None = None) -> BaseException:
-    try:
-        raise error from cause
-    except BaseException as caught:  # noqa: BLE001 - it is what was raised
-        return caught
+    error.__cause__ = cause
+    return error
 
 
 @pytest.mark.parametrize(
@@ -63,8 +61,9 @@ class DagsterExecutionStepExecutionError(Exception):
 
 def test_what_dagster_wraps_and_records_reads_the_same() -> None:
     ours = raised(ConflictError("raw/flights was published by another writer: run again."))
-    wrapped = raised(DagsterExecutionStepExecutionError("Error occurred"), ours)
-    recorded = serializable_error_info_from_exc_info((type(wrapped), wrapped, None))
+    with pytest.raises(DagsterExecutionStepExecutionError) as caught:
+        raise DagsterExecutionStepExecutionError("Error occurred") from ours
+    recorded = serializable_error_info_from_exc_info((caught.type, caught.value, caught.tb))
     told = sentence(recorded_links(recorded), place="/state")
     assert told == "raw/flights was published by another writer: run again."
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import psutil
-from conftest import COMMAND, State, environment
+from command_line import COMMAND, State, environment
 
 from mlops_assets.cli.summary import Summary, scores
 from mlops_assets.lake import Lake, Manifest, Partition, TablePartition

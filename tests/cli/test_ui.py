@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psutil
-from conftest import COMMAND, Ended, environment
+from command_line import COMMAND, Ended, environment
 
 
 def free_port() -> int:
