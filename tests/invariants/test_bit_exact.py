@@ -1,23 +1,24 @@
 """The same pins give the same bytes, however the work is cut and wherever the lake is."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
-import duckdb
 import pytest
 from installation import BUILT_DAYS, DAILY, WHOLE, Installation, copied, installed
 
+from mlops_assets.components import dbt_build
 from mlops_assets.lake import Manifest, Partition
 from mlops_assets.lakefs_server import Endpoint
 
 SERVER = """
 import sys
 from pathlib import Path
+from typing import Any
 from mlops_assets.lakefs_server import EmbeddedServer
 
 with EmbeddedServer(Path(sys.argv[1]), pre_sign=True) as endpoint:
@@ -27,30 +28,40 @@ with EmbeddedServer(Path(sys.argv[1]), pre_sign=True) as endpoint:
 
 
 @pytest.fixture
-def expected(built: Installation) -> dict[str, dict[Partition, Manifest]]:
+def expected(
+    built_home: Path, definitions: dg.Definitions, tmp_path: Path
+) -> dict[str, dict[Partition, Manifest]]:
     """What a range of days gave on the embedded server, with as many threads as there are."""
-    return built.manifests()
+    with installed(copied(built_home, tmp_path / "range"), definitions) as built:
+        return built.manifests()
 
 
 @pytest.fixture
-def one_core() -> Iterator[None]:
-    """Leave this process one core, so that engines start one thread."""
-    cores = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {min(cores)})
-    yield
-    os.sched_setaffinity(0, cores)
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Leave each dbt build one DuckDB thread; the list names the databases that had one."""
+    profile, databases = dbt_build.profile, []
+
+    def with_one_thread(project: Path, database: Path) -> dict[str, Any]:
+        found = profile(project, database)
+        for content in found.values():
+            content["outputs"][content["target"]]["settings"]["threads"] = 1
+        databases.append(database)
+        return found
+
+    monkeypatch.setattr(dbt_build, "profile", with_one_thread)
+    return databases
 
 
-@pytest.mark.usefixtures("one_core")
 def test_days_built_one_by_one_on_one_thread_equal_a_range_on_many(
-    installation: Installation, expected: dict[str, dict[Partition, Manifest]]
+    installation: Installation,
+    expected: dict[str, dict[Partition, Manifest]],
+    one_thread: list[Path],
 ) -> None:
-    [(threads,)] = duckdb.connect().execute("select current_setting('threads')").fetchall()
-    assert threads == 1
     days = ["2013-01-01", "2013-01-02", "2013-01-03"]
     assert installation.materialize(WHOLE).success
     for day in days:
         assert installation.materialize(DAILY, day).success
+    assert len(one_thread) == 2 * len(days)
     kept = {Partition(), *(Partition.of({"day": day}) for day in days)}
     assert installation.manifests() == {
         table: {part: manifest for part, manifest in parts.items() if part in kept}
