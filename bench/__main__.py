@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from pathlib import Path
 
 from bench.bookkeeping import BOOKKEEPING
-from bench.figures import Benchmark, append, machine_facts, table
+from bench.figures import Benchmark, Figure, append, machine_facts, table
 from bench.increment import INCREMENT
 from bench.load import LOADING
 from bench.processes import ROOT
@@ -27,15 +29,30 @@ def main() -> None:
     unknown = [name for name in options.names if name not in BENCHMARKS]
     if unknown:
         parser.error(f"there is no benchmark {unknown[0]}: use {', '.join(BENCHMARKS)}")
-    figures = []
-    for name in options.names or BENCHMARKS:
-        benchmark: Benchmark = BENCHMARKS[name]
-        print(f"{name}: {benchmark.question}", flush=True)
-        measured = list(benchmark.measure(options.rounds or benchmark.rounds))
-        # At once, so that an hour's figures are not lost to the benchmark after them.
-        append(measured, machine_facts(ROOT), RESULTS)
+    chosen = [BENCHMARKS[name] for name in options.names or BENCHMARKS]
+    print(f"\n{table(run(chosen, options.rounds, RESULTS))}\n")
+    print(f"Each figure is a line of {RESULTS.relative_to(ROOT)}.")
+
+
+def run(benchmarks: Sequence[Benchmark], rounds: int | None, results: Path) -> list[Figure]:
+    """Run benchmarks one after the other.
+
+    Args:
+        benchmarks: Which, in order.
+        rounds: How many rounds of each; its own number if None.
+        results: The file that gets a JSON line for each figure.
+
+    Returns:
+        The figures, in the order in which they were measured.
+    """
+    figures: list[Figure] = []
+    for benchmark in benchmarks:
+        print(f"{benchmark.name}: {benchmark.question}", flush=True)
+        measured = list(benchmark.measure(rounds or benchmark.rounds))
+        # At once, so that a failing benchmark does not take the figures of those before it along.
+        append(measured, machine_facts(ROOT), results)
         figures += measured
-    print(f"\n{table(figures)}\n\nEach figure is a line of {RESULTS.relative_to(ROOT)}.")
+    return figures
 
 
 def _count(text: str) -> int:
