@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_assets.cli.check import Check, passed, problem
 from mlops_assets.cli.faults import links, sentence
-from mlops_assets.settings import Settings, SettingsError, settings
+from mlops_assets.settings import Settings, SettingsError, open_state, settings
 
 if TYPE_CHECKING:
     from mlops_assets.lake import Lake
@@ -57,10 +57,12 @@ def _examine(*, deep: bool) -> Iterator[Check]:
     except SettingsError as error:
         yield problem("settings", str(error), "correct the variable; docs/settings.md lists all.")
         return
-    state = _guarded("state", lambda: [installation.state(found.home)], found)
-    yield from state
-    if not healthy(state):
+    try:
+        open_state(found.home)
+    except SettingsError as error:
+        yield problem("state", str(error), "nothing below it was looked at.")
         return
+    yield from _guarded("state", lambda: [installation.state(found.home)], found)
     yield from _guarded("dbt", lambda: [installation.dbt_project()], found)
     yield from _examine_lake(found, deep=deep)
 

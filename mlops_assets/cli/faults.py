@@ -18,6 +18,7 @@ SENTENCES = {
     "CommandError",
     "ConflictError",
     "ContractError",
+    "DagsterInvalidDefinitionError",
     "FailedRunError",
     "LakeError",
     "MissingPartitionError",

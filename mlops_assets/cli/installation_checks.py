@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from mlops_assets.cli.check import Check, passed, problem
-from mlops_assets.settings import ROOT, STATE_FORMAT, open_state
+from mlops_assets.settings import ROOT, STATE_FORMAT
 
 OLDEST_PYTHON = (3, 11)
 LOCK = ROOT / "requirements.lock"
@@ -69,7 +69,6 @@ def _locked_versions(lock: str) -> Iterator[tuple[str, str]]:
 
 def state(home: Path) -> Check:
     """Whether the state directory can be used, is private where it must be, and has room."""
-    open_state(home)
     secret = home / SECRET
     if secret.exists() and stat.S_IMODE(secret.stat().st_mode) & 0o077:
         return problem(

@@ -98,7 +98,7 @@ class Bar:
 def step_line(step: str, seconds: float, partitions: int) -> str:
     """The line of a finished step."""
     return (
-        f"  {step:<28} {partitions:>5} partition{'s' if partitions != 1 else ' '} {seconds:>7.1f} s"
+        f"  {step:<32} {partitions:>5} partition{'s' if partitions != 1 else ' '} {seconds:>7.1f} s"
     )
 
 

@@ -133,16 +133,16 @@ class Summary:
         yield ""
 
     def _time_lines(self) -> Iterable[str]:
-        yield f"  {'step':<28} {'partitions':>10} {'seconds':>8}  commit"
+        yield f"  {'step':<32} {'partitions':>10} {'seconds':>8}  commit"
         for step in self.steps:
             commits = (
                 step.commits[0][:SHORT]
                 if len(step.commits) == 1
                 else f"{len(step.commits)} commits"
             )
-            yield f"  {step.step:<28} {step.partitions:>10,} {step.seconds:>8.1f}  {commits}"
+            yield f"  {step.step:<32} {step.partitions:>10,} {step.seconds:>8.1f}  {commits}"
         yield (
-            f"  {'everything':<28} {'':>10} {self.seconds:>8.1f}  of which Dagster's record took "
+            f"  {'everything':<32} {'':>10} {self.seconds:>8.1f}  of which Dagster's record took "
             f"{self.bookkeeping_seconds:.1f}"
         )
         yield ""

@@ -16,6 +16,8 @@ from mlops_assets.ml.report import Report, render
 if TYPE_CHECKING:
     import pyarrow as pa
 
+PICTURES = {"roc.png": "ROC curve", "calibration.png": "calibration"}
+
 
 def evaluate_model(
     stored_model: bytes,
@@ -48,8 +50,8 @@ def evaluate_model(
 def show(evaluation: Evaluation, report: Report) -> dict[str, Any]:
     """The report's numbers and pictures as metadata for the UI."""
     pictures = {
-        name: dg.MetadataValue.md(
-            f"![{name}](data:image/png;base64,{base64.b64encode(picture).decode()})"
+        PICTURES[name]: dg.MetadataValue.md(
+            f"![{PICTURES[name]}](data:image/png;base64,{base64.b64encode(picture).decode()})"
         )
         for name, picture in report.pictures.items()
     }

@@ -6,6 +6,8 @@ from pathlib import Path
 from installation import DAILY, MARTS, WHOLE, Installation, reading
 from small_source import Row, small_source
 
+OUTCOME = ("dep_time", "dep_delay", "arr_time", "arr_delay", "air_time")
+
 Stale = Callable[[Installation], set[tuple[str, str | None]]]
 
 
@@ -41,4 +43,4 @@ def test_one_changed_day_makes_exactly_its_downstream_stale(
 
 def _cancelled_on_the_third(row: Row) -> None:
     if row["day"] == "3" and row["arr_delay"] == "20":
-        row.update(dict.fromkeys(("dep_time", "dep_delay", "arr_time", "arr_delay", "air_time"), "NA"))
+        row.update(dict.fromkeys(OUTCOME, "NA"))

@@ -1,0 +1,176 @@
+"""What a user can get wrong: each one sentence with the way out, and the base branch as it was."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from conftest import DAYS, Ended, State
+
+from mlops_assets.lake import Lake
+from mlops_assets.lakefs_server import EmbeddedServer
+
+RUN = ("run", "--days", "..".join(DAYS))
+
+
+def without_tail_numbers(source: Path) -> None:
+    planes = source / "planes.csv"
+    planes.write_text(planes.read_text().replace("tailnum", "tail"))
+
+
+def cut_off(source: Path) -> None:
+    planes = source / "planes.csv"
+    planes.write_bytes(planes.read_bytes()[:-20])
+
+
+def with_every_key_twice(source: Path) -> None:
+    header, *rows = (source / "planes.csv").read_text().splitlines()
+    twice = [header, *rows, *(row.replace("2004", "2005") for row in rows)]
+    (source / "planes.csv").write_text("\n".join(twice) + "\n")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (without_tail_numbers, "lacks the column tailnum"),
+        (cut_off, "is cut off"),
+        (with_every_key_twice, "break the contract"),
+    ],
+)
+def test_a_spoilt_source_fails_its_step_with_one_sentence_and_publishes_nothing(
+    spoil: Callable[[Path], None],
+    told: str,
+    own_state: Path,
+    source: Path,
+    tmp_path: Path,
+    command: Callable[..., Ended],
+    lake_of: Callable[[Path], Lake],
+) -> None:
+    spoilt = Path(shutil.copytree(source, tmp_path / "spoilt"))
+    spoil(spoilt)
+    before = lake_of(own_state).head()
+
+    ended = command(*RUN, "--json", MLOPS_HOME=own_state, MLOPS_SOURCE=spoilt)
+
+    assert ended.code == 1
+    failure = json.loads(ended.out)
+    assert not failure["succeeded"]
+    assert failure["step"] == "raw_planes"
+    assert failure["error"].startswith("raw_planes failed: ")
+    assert told in failure["error"]
+    assert lake_of(own_state).head() == before
+    assert failure["kept_branches"] == lake_of(own_state).work_branches()
+    assert failure["kept_branches"][0] in failure["error"]
+    assert ended.err.splitlines()[-1] == f"mlops-assets: {failure['error']}"
+    assert "Traceback" not in ended.err
+
+
+def test_an_endpoint_where_nobody_listens(own_state: Path, command: Callable[..., Ended]) -> None:
+    ended = command(
+        *RUN,
+        MLOPS_HOME=own_state,
+        LAKECTL_SERVER_ENDPOINT_URL="http://127.0.0.1:9",
+        LAKECTL_CREDENTIALS_ACCESS_KEY_ID="key",
+        LAKECTL_CREDENTIALS_SECRET_ACCESS_KEY="secret",
+    )
+    assert ended.code == 1
+    assert "no lakeFS server answers at http://127.0.0.1:9" in ended.err
+    assert len(ended.err.splitlines()) == 1
+
+
+def test_a_credential_that_the_server_refuses(
+    own_state: Path, command: Callable[..., Ended], lake_of: Callable[[Path], Lake]
+) -> None:
+    before = lake_of(own_state).head()
+    with EmbeddedServer(own_state / "lakefs") as endpoint:
+        ended = command(
+            *RUN,
+            MLOPS_HOME=own_state,
+            LAKECTL_SERVER_ENDPOINT_URL=endpoint.url,
+            LAKECTL_CREDENTIALS_ACCESS_KEY_ID=endpoint.access_key_id,
+            LAKECTL_CREDENTIALS_SECRET_ACCESS_KEY="not it",
+        )
+    assert ended.code == 1
+    assert "refuses the credentials" in ended.err
+    assert "not it" not in ended.err
+    assert lake_of(own_state).head() == before
+
+
+def test_an_endpoint_without_a_key(own_state: Path, command: Callable[..., Ended]) -> None:
+    ended = command(*RUN, MLOPS_HOME=own_state, LAKECTL_SERVER_ENDPOINT_URL="http://127.0.0.1:9")
+    assert ended.code == 1
+    assert "LAKECTL_CREDENTIALS_ACCESS_KEY_ID" in ended.err
+
+
+@pytest.mark.parametrize("arguments", [RUN, ("doctor",), ("ui",)])
+def test_a_state_directory_of_a_newer_format_is_refused(
+    arguments: tuple[str, ...], tmp_path: Path, command: Callable[..., Ended]
+) -> None:
+    (tmp_path / "format").write_text("99\n")
+    ended = command(*arguments, MLOPS_HOME=tmp_path)
+    assert ended.code == 1
+    assert "has format 99, newer than" in ended.out + ended.err
+    assert [path.name for path in tmp_path.iterdir()] == ["format"]
+
+
+@pytest.fixture
+def small_disk(state: State, tmp_path: Path) -> Iterator[Path]:
+    """The state on a disk of its own that has no room left for a run."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    size = sum(path.stat().st_blocks * 512 for path in state.home.rglob("*")) + (2 << 20)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", place], capture_output=True
+    )
+    if mounted.returncode != 0:
+        pytest.skip("mounting a small disk needs root and the right to mount")
+    try:
+        shutil.copytree(state.home, place, dirs_exist_ok=True)
+        ballast = shutil.disk_usage(place).free - 400_000
+        (place / "ballast").write_bytes(b"\0" * ballast)
+        yield place
+    finally:
+        subprocess.run(["umount", "--lazy", place], check=True)
+
+
+def test_a_full_disk_is_named_and_what_was_published_stays_whole(
+    small_disk: Path, state: State, command: Callable[..., Ended], lake_of: Callable[[Path], Lake]
+) -> None:
+    before = lake_of(state.home).head()
+    ended = command("run", "--days", "2013-01-03", MLOPS_HOME=small_disk)
+    assert ended.code == 1
+    assert f"no space is left on the disk that holds {small_disk}" in ended.err
+    assert "Traceback" not in ended.err
+    (small_disk / "ballast").unlink()
+    lake = lake_of(small_disk)
+    assert lake.commit_info(before)["id"] == before
+    doctor = json.loads(command("doctor", "--deep", "--json", MLOPS_HOME=small_disk).out)
+    assert {check["name"]: check["ok"] for check in doctor["checks"]}["tables"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("run", "--days", "yesterday"), "'yesterday' is no range of days"),
+        (("run", "--month", "2014-05"), "there is no model of 2014-05: months are 2013-04 to"),
+        (("run", "--origin", "ORD"), "there is no origin ORD: use EWR, JFK, LGA"),
+        (("run", "--days", "2014-01-01"), "there is no day 2014-01-01"),
+        (("fly",), "No such command 'fly'"),
+    ],
+)
+def test_wrong_usage_ends_with_2_and_says_what_would_be_right(
+    arguments: tuple[str, ...], told: str, own_state: Path, command: Callable[..., Ended]
+) -> None:
+    ended = command(*arguments, MLOPS_HOME=own_state)
+    assert ended.code == 2
+    assert told in ended.err
+
+
+def test_debug_raises_what_otherwise_is_a_sentence(
+    tmp_path: Path, command: Callable[..., Ended]
+) -> None:
+    (tmp_path / "format").write_text("99\n")
+    with pytest.raises(Exception, match="has format 99"):
+        command(*RUN, "--debug", MLOPS_HOME=tmp_path)
