@@ -66,12 +66,8 @@ def make_tables(window: DayWindow, folder: Path) -> None:
 def _ingest(connection: duckdb.DuckDBPyConnection, window: DayWindow, folder: Path) -> None:
     source = sources.bundled_directory()
     first, last = window.first, window.last
-    _keep(
-        connection, contracts.FLIGHTS, sources.read_flights(source, first, last), folder, window
-    )
-    _keep(
-        connection, contracts.WEATHER, sources.read_weather(source, first, last), folder, window
-    )
+    _keep(connection, contracts.FLIGHTS, sources.read_flights(source, first, last), folder, window)
+    _keep(connection, contracts.WEATHER, sources.read_weather(source, first, last), folder, window)
     _keep(connection, contracts.PLANES, sources.read_planes(source), folder)
     _keep(connection, contracts.AIRPORTS, sources.read_airports(source), folder)
     _keep(connection, contracts.AIRLINES, sources.read_airlines(source), folder)
@@ -89,7 +85,9 @@ def _keep(
     judged = verdict(contract.table, contract.max_quarantined_share, checked.counts(window))
     if not judged.passed:
         raise FailedTestError(judged.sentence)
-    accepted, quarantined = (folder / "raw" / f"{contract.table}{end}" for end in ("", "_quarantine"))
+    accepted, quarantined = (
+        folder / "raw" / f"{contract.table}{end}" for end in ("", "_quarantine")
+    )
     if window is None or checked.accepted_days is None or checked.quarantined_days is None:
         accepted.mkdir(parents=True)
         write_table(checked.accepted, accepted / FILE)

@@ -14,10 +14,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import dagster as dg
+    from dagster._core.events import DagsterEventBatchMetadata
 
 REFERENCE_JOB = "reference_tables"
 
@@ -44,17 +45,22 @@ def recording(ledger: Ledger) -> Iterator[None]:
 
     stored = dg.DagsterInstance.handle_new_event
 
-    def timed(instance: dg.DagsterInstance, *args: Any, **options: Any) -> None:
+    def timed(
+        instance: dg.DagsterInstance,
+        event: dg.EventLogEntry,
+        *,
+        batch_metadata: DagsterEventBatchMetadata | None = None,
+    ) -> None:
         wall, cpu = time.perf_counter(), time.thread_time()
         try:
-            stored(instance, *args, **options)
+            stored(instance, event, batch_metadata=batch_metadata)
         finally:
             ledger.events += 1
             ledger.wall += time.perf_counter() - wall
             ledger.cpu += time.thread_time() - cpu
 
     # Planned events, log lines and materializations all end there, each call on its own.
-    dg.DagsterInstance.handle_new_event = timed  # type: ignore[method-assign]
+    dg.DagsterInstance.handle_new_event = timed  # type: ignore[method-assign, assignment]
     try:
         yield
     finally:
