@@ -1,0 +1,65 @@
+"""The UI in a real browser."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import psutil
+from conftest import Ui, served
+from playwright.sync_api import Locator, Page
+from trained_model import MONTH, ORIGIN
+
+GROUPS = ("raw", "staging", "marts", "features", "flight_delay")
+PICTURES = ("ROC curve", "calibration")
+
+
+def test_a_newcomer_reads_the_graph_and_materializes_a_report_with_its_pictures(
+    home: Path, page: Page
+) -> None:
+    with served(home) as ui:
+        _the_graph_reads_from_left_to_right(page, ui)
+        _a_partition_is_materialized_by_clicks(page, ui)
+        _its_pictures_show(page)
+    _, alive = psutil.wait_procs(ui.processes, timeout=10)
+    assert alive == []
+
+
+def _the_graph_reads_from_left_to_right(page: Page, ui: Ui) -> None:
+    page.goto(f"{ui.url}/asset-groups")
+    places = [_left_edge(page.locator("foreignObject").get_by_text(name)) for name in GROUPS]
+    assert all(left < right for left, right in pairwise(places)), dict(
+        zip(GROUPS, places, strict=True)
+    )
+
+
+def _left_edge(group: Locator) -> float:
+    group.wait_for()
+    box = group.bounding_box()
+    assert box is not None
+    return box["x"]
+
+
+def _a_partition_is_materialized_by_clicks(page: Page, ui: Ui) -> None:
+    page.goto(f"{ui.url}/assets/flight_delay/evaluation_report?view=overview")
+    page.get_by_role("button", name="Materialize…").click()
+    dialog = page.locator("[role=dialog]")
+    dialog.get_by_placeholder("ex: 2013-04").fill(MONTH)
+    page.keyboard.press("Enter")
+    dialog.get_by_text("Select a partition or create one").click()
+    page.get_by_text(ORIGIN, exact=True).locator("visible=true").last.click()
+    page.keyboard.press("Escape")
+    dialog.locator("button", has_text="Launch 1 run").click()
+    # Nothing was published before, so that numbers in the page mean that the run has succeeded.
+    page.get_by_text("ROC AUC", exact=True).wait_for()
+    page.get_by_text(f"{MONTH}|{ORIGIN}", exact=True).first.wait_for()
+
+
+def _its_pictures_show(page: Page) -> None:
+    for name in PICTURES:
+        row = page.get_by_role("row").filter(has_text=name)
+        row.get_by_text("[Show Markdown]").click()
+        picture = page.locator(f"[role=dialog] img[alt='{name}']")
+        picture.wait_for()
+        assert picture.evaluate("image => image.complete && image.naturalWidth > 200")
+        page.locator("[role=dialog] button", has_text="Close").click()

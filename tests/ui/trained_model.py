@@ -1,0 +1,77 @@
+"""A trained model and the rows that it learnt from, published as the assets publish theirs.
+
+The rows are made up: the real months before the first model take minutes to build.
+"""
+
+from __future__ import annotations
+
+import random
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mlops_assets.components.ml_problem import MODEL_FILE
+from mlops_assets.components.training_set import FILE
+from mlops_assets.engines.duckdb import describe_tables
+from mlops_assets.lake import Lake, Manifest, Partition, TablePartition
+from mlops_assets.ml.training import Estimator, train
+
+MONTH, ORIGIN = "2013-04", "LGA"
+FEATURES = ("carrier", "scheduled_departure_hour")
+KEYS = ("scheduled_departure_at", "flight_number")
+ROWS = 2_000
+
+
+def publish_model(lake: Lake, folder: Path) -> None:
+    """Publish the training set of `MONTH` and the model of `ORIGIN` that learns from it."""
+    rows = made_up_rows()
+    model = train(
+        rows.filter(pa.compute.equal(rows["split"], "train")),
+        features=FEATURES,
+        label="is_late",
+        keys=KEYS,
+        parameters=Estimator(rounds=20),
+    )
+    tables, models = folder / "training_set", folder / "model"
+    for place in (tables, models):
+        place.mkdir(parents=True)
+    pq.write_table(rows, tables / FILE)
+    (models / MODEL_FILE).write_bytes(model.to_ubj())
+    month = Partition.of({"month": MONTH})
+    segment = Partition.of({"month": MONTH, "origin": ORIGIN})
+    names = ["flight_delay/training_set", "flight_delay/model"]
+    with lake.transaction("tx-made-up-model", names) as transaction:
+        transaction.write(
+            {
+                TablePartition(names[0], month): (describe_tables([tables])[tables], tables),
+                TablePartition(names[1], segment): (Manifest.of_folder(models), models),
+            }
+        )
+        transaction.publish("made-up rows and the model of them", {})
+
+
+def made_up_rows() -> pa.Table:
+    """Flights that are the later the later in the day they leave, of two months."""
+    chance = random.Random(2013)
+    rows = []
+    for number in range(ROWS):
+        hour = 6 + number % 16
+        split = "evaluate" if number % 4 == 0 else "train"
+        day = date(2013, 4 if split == "evaluate" else 3, 1 + number % 28)
+        departure = datetime(day.year, day.month, day.day, hour)
+        rows.append(
+            {
+                "scheduled_departure_at": departure,
+                "predicted_at": departure - timedelta(hours=2),
+                "flight_number": number,
+                "flight_date": day,
+                "origin": ORIGIN,
+                "carrier": chance.choice(["AA", "DL", "UA"]),
+                "scheduled_departure_hour": hour,
+                "is_late": chance.random() < hour / 30,
+                "split": split,
+            }
+        )
+    return pa.Table.from_pylist(rows)
