@@ -4,7 +4,7 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 BIN := .venv/bin
-HOME_DIR := $(or $(MLOPS_HOME),$(CURDIR)/.mlops)
+STATE = "$${MLOPS_HOME:-.mlops}"
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode
 
 .PHONY: help run test ui bench soak lint lock clean
@@ -29,9 +29,10 @@ help: ## Show this list
 	@touch $@
 
 # Dagster reads this file wherever it is started in the repository, so that `dagster` and `dg`
-# share the record of `make run`.
+# share the state and the record of `make run`. Written once: what you add to it stays.
 .env:
-	@echo "DAGSTER_HOME=$(HOME_DIR)/dagster" > $@
+	@state=$$($(PYTHON) -c 'import os, sys; print(os.path.abspath(sys.argv[1]))' $(STATE)); \
+	printf '%s\n' "MLOPS_HOME=$$state" "DAGSTER_HOME=$${DAGSTER_HOME:-$$state/dagster}" > $@
 
 run: .venv/.product .env ## Run the main job: a year of flights from raw data to evaluated models
 	@$(BIN)/mlops-assets run
@@ -40,7 +41,7 @@ ui: .venv/.product .env ## Open the Dagster UI with its daemon on 127.0.0.1:3000
 	@$(BIN)/mlops-assets ui
 
 test: .venv/.test ## Run every test
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 soak: .venv/.test ## Run the long fault tests
 	@$(BIN)/python -m pytest -m soak
@@ -62,4 +63,6 @@ lock: .venv/.uv ## Resolve the dependencies of pyproject.toml anew
 		pyproject.toml --output-file requirements-test.lock
 
 clean: ## Remove the environment and all state
-	rm -rf .venv .env $(HOME_DIR)
+	rm -rf .venv .env
+# A mistyped MLOPS_HOME must not cost somebody's own folder: only what carries our mark goes.
+	if [ -f $(STATE)/format ]; then rm -rf $(STATE); fi

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import socket
 import subprocess
@@ -19,7 +20,7 @@ import click
 
 from mlops_assets.cli.faults import CommandError
 from mlops_assets.cli.record import open_record
-from mlops_assets.settings import ROOT, open_state, settings
+from mlops_assets.settings import ROOT, Settings, open_state, settings
 
 if TYPE_CHECKING:
     import psutil
@@ -53,7 +54,7 @@ def serve_ui(port: int, *, debug: bool) -> None:
     with _log(home, shown=debug) as log, _stopped_by_signals():
         where = "shown above" if debug else f"in {log.name}"
         try:
-            with _dagster(port, log) as server:
+            with _dagster(port, log, found) as server:
                 _wait_until_ready(server, url, where)
                 click.echo(f"Dagster UI on {url} (Ctrl-C ends it)")
                 code = server.wait()
@@ -107,14 +108,28 @@ def _stopped_by_signals() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _dagster(port: int, log: IO[str]) -> Iterator[subprocess.Popen[bytes]]:
-    """The children; a session of their own, so that Ctrl-C reaches them once, through us."""
+def _dagster(port: int, log: IO[str], found: Settings) -> Iterator[subprocess.Popen[bytes]]:
+    """The children; a session of their own, so that Ctrl-C reaches them once, through us.
+
+    They start in the state directory: in the repository's root they would read its `.env`, whose
+    words Dagster puts above the environment's, and record in another home than the one shown.
+    """
     import psutil
+
+    environment = {**os.environ, "MLOPS_HOME": str(found.home)}
+    if found.source is not None:
+        environment["MLOPS_SOURCE"] = str(found.source.absolute())
 
     command = [sys.executable, "-m", "dagster", "dev"]
     command += ["-w", str(ROOT / "workspace.yaml"), "-h", HOST, "-p", str(port)]
     server = subprocess.Popen(
-        command, cwd=ROOT, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
+        command,
+        cwd=found.home,
+        env=environment,
+        stdout=log,
+        stderr=log,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
     )
     try:
         yield server

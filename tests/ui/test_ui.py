@@ -18,6 +18,8 @@ def test_a_newcomer_reads_the_graph_and_materializes_a_report_with_its_pictures(
     home: Path, page: Page
 ) -> None:
     with served(home) as ui:
+        # Where they start Dagster reads a `.env`, and the repository's may name another state.
+        assert {process.cwd() for process in ui.processes[1:]} == {str(home)}
         _the_graph_reads_from_left_to_right(page, ui)
         _a_partition_is_materialized_by_clicks(page, ui)
         _its_pictures_show(page)
