@@ -50,12 +50,12 @@ def chromium() -> str:
 
 
 @pytest.fixture
-def home(chromium: str, installation: Installation, tmp_path: Path) -> Path:
+def unjudged(chromium: str, installation: Installation, tmp_path: Path) -> Installation:
     """A state directory with a model that nothing has judged."""
     publish_model(installation, tmp_path / "made")
     # The command puts ours in place; with the tests' own a request for an e-mail covers the page.
     (installation.home / "dagster" / "dagster.yaml").unlink()
-    return installation.home
+    return installation
 
 
 @contextmanager

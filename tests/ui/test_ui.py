@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from itertools import pairwise
-from pathlib import Path
 
+import dagster as dg
 import psutil
 from conftest import Ui, served
+from installation import Installation
 from playwright.sync_api import Locator, Page
 from trained_model import MONTH, ORIGIN
 
@@ -15,13 +17,13 @@ PICTURES = ("ROC curve", "calibration")
 
 
 def test_a_newcomer_reads_the_graph_and_materializes_a_report_with_its_pictures(
-    home: Path, page: Page
+    unjudged: Installation, page: Page
 ) -> None:
-    with served(home) as ui:
+    with served(unjudged.home) as ui:
         # Where they start Dagster reads a `.env`, and the repository's may name another state.
-        assert {process.cwd() for process in ui.processes[1:]} == {str(home)}
+        assert {process.cwd() for process in ui.processes[1:]} == {str(unjudged.home)}
         _the_graph_reads_from_left_to_right(page, ui)
-        _a_partition_is_materialized_by_clicks(page, ui)
+        _a_partition_is_materialized_by_clicks(page, ui, unjudged.instance)
         _its_pictures_show(page)
     _, alive = psutil.wait_procs(ui.processes, timeout=10)
     assert alive == []
@@ -42,7 +44,9 @@ def _left_edge(group: Locator) -> float:
     return box["x"]
 
 
-def _a_partition_is_materialized_by_clicks(page: Page, ui: Ui) -> None:
+def _a_partition_is_materialized_by_clicks(
+    page: Page, ui: Ui, instance: dg.DagsterInstance
+) -> None:
     page.goto(f"{ui.url}/assets/flight_delay/evaluation_report?view=overview")
     page.get_by_role("button", name="Materialize…").click()
     dialog = page.locator("[role=dialog]")
@@ -52,9 +56,18 @@ def _a_partition_is_materialized_by_clicks(page: Page, ui: Ui) -> None:
     page.get_by_text(ORIGIN, exact=True).locator("visible=true").last.click()
     page.keyboard.press("Escape")
     dialog.locator("button", has_text="Launch 1 run").click()
-    # Nothing was published before, so that numbers in the page mean that the run has succeeded.
-    page.get_by_text("ROC AUC", exact=True).wait_for()
+    page.get_by_text("Launched run").wait_for()
+    assert _ended(instance) is dg.DagsterRunStatus.SUCCESS
+    page.reload()
     page.get_by_text(f"{MONTH}|{ORIGIN}", exact=True).first.wait_for()
+    page.get_by_text("ROC AUC", exact=True).wait_for()
+
+
+def _ended(instance: dg.DagsterInstance) -> dg.DagsterRunStatus:
+    """How the one run that the browser launched ended."""
+    while not (runs := instance.get_runs()) or not runs[0].is_finished:
+        time.sleep(0.5)
+    return runs[0].status
 
 
 def _its_pictures_show(page: Page) -> None:
