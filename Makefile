@@ -5,6 +5,11 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 STATE = "$${MLOPS_HOME:-.mlops}"
+
+# The installers' caches too stay where `make clean` finds them; a cache of your own is obeyed.
+export UV_CACHE_DIR ?= $(CURDIR)/.venv/cache
+export PIP_NO_CACHE_DIR ?= 1
+
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode
 
 .PHONY: help run test ui bench soak lint lock clean
