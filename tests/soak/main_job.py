@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,29 +60,32 @@ class MainJob:
     def finish(self, home: Path) -> float:
         """Run it to its end; returns the seconds that it took."""
         started = time.monotonic()
-        process = self.start(home)
-        code = process.wait()
-        assert code == 0, (home / "output.txt").read_text()
+        with _killed_at_the_end(self.start(home)) as process:
+            assert process.wait() == 0, (home / "output.txt").read_text()
         return time.monotonic() - started
 
     def kill_after(self, home: Path, seconds: float) -> bool:
         """Start it and kill it without warning; returns whether it was still at work."""
-        process = self.start(home)
-        try:
+        with _killed_at_the_end(self.start(home)) as process, suppress(subprocess.TimeoutExpired):
             process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            process.kill()
-        return process.wait() == -signal.SIGKILL
+        return process.returncode == -signal.SIGKILL
 
-    def kill_in_step(self, home: Path, step: str, seconds: float) -> bool:
+    def kill_in_step(self, home: Path, step: str, seconds: float) -> None:
         """Start it and kill it so many seconds after a step has opened its transaction."""
-        process = self.start(home)
-        while not any((home / "scratch").glob(f"tx-*-{step}-*")):
-            assert process.poll() is None, (home / "output.txt").read_text()
-            time.sleep(0.01)
-        time.sleep(seconds)
+        with _killed_at_the_end(self.start(home)) as process:
+            while not any((home / "scratch").glob(f"tx-*-{step}-*")):
+                assert process.poll() is None, (home / "output.txt").read_text()
+                time.sleep(0.01)
+            time.sleep(seconds)
+
+
+@contextmanager
+def _killed_at_the_end(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    try:
+        yield process
+    finally:
         process.kill()
-        return process.wait() == -signal.SIGKILL
+        process.wait()
 
 
 def content(home: Path) -> Content:

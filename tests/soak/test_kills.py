@@ -19,9 +19,8 @@ def test_three_kills_tear_nothing_and_the_next_run_converges(
     home = tmp_path / "home"
     shutil.copytree(parsed_home, home)
     for step in ("raw_flights", "marts", "features"):
-        killed = job.kill_in_step(home, step, random.uniform(0, 1))
-        there = published(content(home), whole)
-        print(f"killed in {step}: {killed}; published: {', '.join(there)}")
+        job.kill_in_step(home, step, random.uniform(0, 1))
+        published(content(home), whole)
     job.finish(home)
     assert content(home) == whole
 
@@ -37,17 +36,20 @@ def test_twenty_kills_tear_nothing_and_the_next_run_converges(
     seconds = job.finish(undisturbed)
     whole = content(undisturbed)
     print(f"\nundisturbed: {seconds:.1f} s")
-    print("kill  after s  running  steps published at the kill, and after running again")
+    print("kill  after s  steps published at the kill, and after running again")
     for number in range(1, 21):
         home = tmp_path / f"killed-{number}"
-        shutil.copytree(parsed_home, home)
-        moment = random.uniform(0.05, 1) * seconds
-        running = job.kill_after(home, moment)
+        struck = False
+        while not struck:
+            shutil.rmtree(home, ignore_errors=True)
+            shutil.copytree(parsed_home, home)
+            moment = random.uniform(0.05, 1) * seconds
+            struck = job.kill_after(home, moment)
         there = published(content(home), whole)
         job.finish(home)
         assert content(home) == whole
         print(
-            f"{number:>4} {moment:>8.2f} {running!s:>8}  {len(there)} of {len(STEPS)}"
+            f"{number:>4} {moment:>8.2f}  {len(there)} of {len(STEPS)}"
             f" ({there[-1] if there else 'nothing'}), then all and the same"
         )
         shutil.rmtree(home)
