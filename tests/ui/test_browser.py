@@ -7,9 +7,9 @@ from itertools import pairwise
 
 import dagster as dg
 import psutil
-from conftest import Ui, served
 from installation import Installation
 from playwright.sync_api import Locator, Page
+from served_ui import Ui, served
 from trained_model import MONTH, ORIGIN
 
 GROUPS = ("raw", "staging", "marts", "features", "flight_delay")
