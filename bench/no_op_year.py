@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -26,8 +25,8 @@ def _asset(number: int) -> dg.AssetsDefinition:
         partitions_def=DAYS,
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
-    def nothing() -> Iterator[dg.Output[None]]:
-        yield dg.Output(None)
+    def nothing() -> None:
+        """Nothing, so that all of the run's time is Dagster's own."""
 
     return nothing
 

@@ -96,23 +96,11 @@ def _keep(
             write_table(checked.quarantined, quarantined / FILE)
     else:
         write_partitions(checked.accepted, checked.accepted_days, window, accepted)
-        for day in sorted(set(checked.quarantined_days.to_pylist())):
-            write_partitions(
-                checked.quarantined.filter(_equal(checked.quarantined_days, day)),
-                checked.quarantined_days.filter(_equal(checked.quarantined_days, day)),
-                DayWindow(day, day),
-                quarantined,
-            )
+        bad = sorted(set(checked.quarantined_days.to_pylist()))
+        write_partitions(checked.quarantined, checked.quarantined_days, bad, quarantined)
     connection.register("accepted", checked.accepted)
     connection.execute(f"create table raw.{contract.table} as from accepted")
     connection.unregister("accepted")
-
-
-def _equal(days: pa.Array, day: date) -> pa.Array:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    return pc.equal(days, pa.scalar(day, pa.date32()))
 
 
 def _check(connection: duckdb.DuckDBPyConnection) -> None:

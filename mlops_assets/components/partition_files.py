@@ -6,6 +6,7 @@ is called in the lake, its checksum and its manifest belong to the lake.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,16 +14,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from mlops_assets.components.contract import DayWindow
-
 
 FILE = "part-0.parquet"
 
 
 def write_partitions(
-    table: pa.Table, days: pa.Array, window: DayWindow, directory: Path
+    table: pa.Table, days: pa.Array, wanted: Iterable[date], directory: Path
 ) -> dict[date, Path]:
-    """Write one file for each day of `window`, in the order that the rows have.
+    """Write one file for each wanted day, in the order that the rows have.
 
     A day without rows gets a file with the schema and no rows, so that "nothing happened" and
     "was not ingested" stay two things.
@@ -30,11 +29,11 @@ def write_partitions(
     Args:
         table: the rows, already in their canonical order within each day.
         days: the day of each row, `date32` without nulls.
-        window: the days to write.
+        wanted: the days to write, in order.
         directory: gets a folder for each day, `day=2013-06-14/part-0.parquet`.
 
     Raises:
-        ValueError: a row's day is null or not in `window`; it would not be in any file.
+        ValueError: a row's day is null or not wanted; it would not be in any file.
     """
     import numpy as np
 
@@ -43,13 +42,14 @@ def write_partitions(
     rows = table.take(order).combine_chunks()
     numbers = numbers[order]
     epoch = date(1970, 1, 1).toordinal()
-    asked = [day.toordinal() - epoch for day in window]
-    if days.null_count or (len(numbers) and not asked[0] <= numbers[0] <= numbers[-1] <= asked[-1]):
-        raise ValueError(f"Some rows have a day outside of {window}; no file would hold them.")
+    wanted = list(wanted)
+    asked = [day.toordinal() - epoch for day in wanted]
+    if days.null_count or not np.isin(numbers, asked).all():
+        raise ValueError("Some rows have a day that is not written; no file would hold them.")
     starts = np.searchsorted(numbers, asked, side="left")
     ends = np.searchsorted(numbers, asked, side="right")
     files: dict[date, Path] = {}
-    for day, start, end in zip(window, starts, ends, strict=True):
+    for day, start, end in zip(wanted, starts, ends, strict=True):
         files[day] = directory / f"day={day}" / FILE
         files[day].parent.mkdir(parents=True)
         write_table(rows.slice(start, end - start), files[day])

@@ -132,7 +132,8 @@ def _write(checked: Checked, window: DayWindow | None, accepted: Path, quarantin
             write_table(table, folder / FILE)
         return
     write_partitions(checked.accepted, checked.accepted_days, window, accepted)
-    write_partitions(checked.quarantined, checked.quarantined_days, window, quarantined)
+    bad = sorted(set(checked.quarantined_days.to_pylist()))
+    write_partitions(checked.quarantined, checked.quarantined_days, bad, quarantined)
 
 
 def _described(

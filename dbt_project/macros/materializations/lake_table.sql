@@ -2,7 +2,9 @@
     day without rows, under `<lake_root>/<schema>/<model>/day=<day>/`.
 
     Those files are what is committed, so the model becomes a view of them and its tests read them.
-    Each day is a copy of its own: a partitioned copy on two threads wrote other bytes every time. -#}
+    Each day is a copy of its own: a partitioned copy on two threads wrote other bytes every time.
+    The rows are sorted once, by day and key, and a copy keeps the order of the table that it reads
+    (preserve_insertion_order, which must stay on). -#}
 {% macro lake_files(model, days) -%}
     {%- set folder = var('lake_root') ~ '/' ~ model.schema ~ '/' ~ model.identifier -%}
     {%- set files = [] -%}
@@ -25,7 +27,6 @@
         {% for day in days -%}
         copy (
             select * from rows_of_{{ view.identifier }} where {{ day_column }} = date '{{ day }}'
-            order by {{ order }}
         ) to '{{ files[loop.index0] }}' (format parquet, compression zstd);
         {% endfor -%}
         drop table rows_of_{{ view.identifier }};
