@@ -8,8 +8,10 @@ to this class.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -36,7 +38,8 @@ class Settings(BaseSettings):
     """
 
     # Never by the fields' own names: `HOME` would become the state directory.
-    model_config = SettingsConfigDict(extra="ignore", frozen=True)
+    # An empty variable is how compose files and manifests leave one unset.
+    model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
 
     home: Path = Field(ROOT / ".mlops", validation_alias="MLOPS_HOME")
     source: Path | None = Field(None, validation_alias="MLOPS_SOURCE")
@@ -72,7 +75,27 @@ def settings() -> Settings:
         raise SettingsError(
             f"{first['loc'][0]} is not usable: {first['msg']}; see docs/settings.md."
         ) from error
-    return found.model_copy(update={"home": found.home.expanduser().absolute()})
+    places = {"home": found.home, "source": found.source}
+    return found.model_copy(
+        update={name: place and place.expanduser().absolute() for name, place in places.items()}
+    )
+
+
+def create_whole(path: Path, content: bytes) -> None:
+    """Make a file that is there with all of its content or not at all; an existing one stays.
+
+    Written in place, a full disk or a kill left an empty file behind that was refused, or obeyed,
+    for ever after.
+
+    Raises:
+        OSError: The file cannot be made.
+    """
+    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-") as draft:
+        draft.write(content)
+        draft.flush()
+        os.fsync(draft.fileno())
+        with suppress(FileExistsError):
+            os.link(draft.name, path)
 
 
 def open_state(home: Path) -> Path:
@@ -91,7 +114,7 @@ def open_state(home: Path) -> Path:
     try:
         home.mkdir(parents=True, exist_ok=True)
         if not mark.exists():
-            mark.write_text(f"{STATE_FORMAT}\n")
+            create_whole(mark, f"{STATE_FORMAT}\n".encode())
         found = mark.read_text().strip()
     except OSError as error:
         raise SettingsError(

@@ -70,7 +70,6 @@ def _examine(*, deep: bool) -> Iterator[Check]:
 def _examine_lake(found: Settings, *, deep: bool) -> Iterator[Check]:
     from mlops_assets.cli import lake_checks
     from mlops_assets.defs.resources import find_lake
-    from mlops_assets.lake import LakeError
 
     reached: list[Lake] = []
 
@@ -84,13 +83,11 @@ def _examine_lake(found: Settings, *, deep: bool) -> Iterator[Check]:
     if not reached:
         return
     lake = reached[0]
-    try:
-        head = lake.head()
-    except LakeError:
-        yield passed("branch", f"there is no branch {lake.base_branch} yet: `make run` makes it.")
+    if not lake.exists():
+        yield passed("branch", f"there is no {lake.repository} yet: `make run` makes it.")
         return
-    yield from _guarded("branch", lambda: [lake_checks.protection(lake, head)], found)
-    yield from _guarded("tables", lambda: [lake_checks.tables(lake, head, deep=deep)], found)
+    yield from _guarded("branch", lambda: [lake_checks.protection(lake)], found)
+    yield from _guarded("tables", lambda: [lake_checks.tables(lake, deep=deep)], found)
     yield from _guarded("record", lambda: [lake_checks.record(lake, found, deep=deep)], found)
     yield from _guarded("branches", lambda: [lake_checks.kept_branches(lake)], found)
 

@@ -28,8 +28,9 @@ def server(lake: Lake) -> Check:
     return passed("lake", f"lakeFS {version} answers at {lake.credentials.endpoint}.")
 
 
-def protection(lake: Lake, head: str) -> Check:
-    """Whether nothing but a merge can change the base branch."""
+def protection(lake: Lake) -> Check:
+    """Whether the base branch is there, and nothing but a merge can change it."""
+    head = lake.head()
     with lake.errors():
         api = lake.client.sdk_client.repositories_api
         rules = api.get_branch_protection_rules(lake.repository)
@@ -45,7 +46,7 @@ def protection(lake: Lake, head: str) -> Check:
     )
 
 
-def tables(lake: Lake, head: str, *, deep: bool) -> Check:
+def tables(lake: Lake, *, deep: bool) -> Check:
     """Whether every manifest can be read and every file that it lists is there, whole.
 
     All manifests are compared with the listing; the bytes of a sample, or of all with `deep`,
@@ -53,6 +54,7 @@ def tables(lake: Lake, head: str, *, deep: bool) -> Check:
     """
     from lakefs.models import ObjectInfo
 
+    head = lake.head()
     with lake.errors():
         objects = list(lake.repo().ref(head).objects())
     listed = [found for found in objects if isinstance(found, ObjectInfo)]

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
-from mlops_assets.settings import ROOT, Settings, SettingsError
+from mlops_assets.settings import ROOT, Settings, SettingsError, create_whole
 
 INSTANCE_FILE = "dagster.yaml"
 TEMPLATE = ROOT / "infra" / INSTANCE_FILE
@@ -33,7 +32,7 @@ def open_record(settings: Settings) -> Path:
     try:
         home.mkdir(parents=True, exist_ok=True)
         if not (home / INSTANCE_FILE).exists():
-            shutil.copyfile(TEMPLATE, home / INSTANCE_FILE)
+            create_whole(home / INSTANCE_FILE, TEMPLATE.read_bytes())
     except OSError as error:
         raise SettingsError(
             f"Dagster's home {home} cannot be used ({error.strerror}): free space there, correct "

@@ -144,6 +144,17 @@ class Lake:
 
         return lakefs.Repository(self.repository, client=self.client)
 
+    def exists(self) -> bool:
+        """Whether the server has the repository."""
+        from lakefs_sdk.exceptions import NotFoundException
+
+        with self.errors():
+            try:
+                self.client.sdk_client.repositories_api.get_repository(self.repository)
+            except NotFoundException:
+                return False
+        return True
+
     def create(self) -> None:
         """Make the repository and protect its base branch, where that has not been done.
 

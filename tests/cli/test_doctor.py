@@ -48,6 +48,14 @@ def test_a_file_with_other_bytes_is_found_and_ends_the_command_with_1(
     assert f"→ {found['remedy']}" in shown
 
 
+def test_a_base_branch_that_does_not_exist_is_a_problem(
+    state: State, command: Callable[..., Ended]
+) -> None:
+    ended = command("doctor", "--json", MLOPS_HOME=state.home, LAKEFS_BRANCH="typo")
+    assert ended.code == 1
+    assert not checks(ended)["branch"]["ok"]
+
+
 def test_a_record_of_another_lake_is_found(
     state: State, bare_state: Path, command: Callable[..., Ended], lake_of: Callable[[Path], Lake]
 ) -> None:
