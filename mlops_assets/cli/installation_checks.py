@@ -92,5 +92,5 @@ def dbt_project() -> Check:
     """Whether the dbt project parses; parsed, it is kept for every process to come."""
     from mlops_assets.components import dbt_manifest
 
-    dbt_manifest.prepared(ROOT / "dbt_project")
+    dbt_manifest.load(ROOT / "dbt_project")
     return passed("dbt", "the project parses, and is kept parsed.")

@@ -1,4 +1,4 @@
-"""Code versions of assets that are written in Python: digests of the source that makes them."""
+"""Code versions of assets: digests of the source and of the declarations that make them."""
 
 from __future__ import annotations
 
@@ -8,22 +8,36 @@ from importlib.util import find_spec
 from pathlib import Path
 
 
-@cache
-def code_version(*modules: str) -> str:
-    """A digest of the source of modules and packages, by their dotted names.
+def code_version(*modules: str, declared: object = None) -> str:
+    """A digest of modules and packages, by their dotted names, and of a declaration.
 
-    Read from the files, so that no heavy library is imported for it.
+    Args:
+        modules: Whose source makes the asset; of a package every file, since a style sheet makes
+            bytes as code does. Read from the files: no heavy library is imported for it.
+        declared: What else decides what the asset holds, told apart by its `repr`.
 
     Raises:
         ModuleNotFoundError: There is no such module.
     """
+    parts = [*map(_source, modules), repr(declared)]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+
+
+@cache
+def _source(module: str) -> str:
+    spec = find_spec(module)
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(f"no module {module!r} to take a code version of.")
+    origin = Path(spec.origin)
+    sources = [origin]
+    if origin.name == "__init__.py":
+        sources = sorted(path for path in origin.parent.rglob("*") if _is_source(path))
     digest = hashlib.sha256()
-    for module in modules:
-        spec = find_spec(module)
-        if spec is None or spec.origin is None:
-            raise ModuleNotFoundError(f"no module {module!r} to take a code version of.")
-        origin = Path(spec.origin)
-        sources = sorted(origin.parent.rglob("*.py")) if origin.name == "__init__.py" else [origin]
-        for source in sources:
-            digest.update(f"\0{source.name}\0".encode() + source.read_bytes())
-    return digest.hexdigest()[:32]
+    for source in sources:
+        name = source.relative_to(origin.parent)
+        digest.update(f"\0{name}\0".encode() + source.read_bytes())
+    return digest.hexdigest()
+
+
+def _is_source(path: Path) -> bool:
+    return path.is_file() and "__pycache__" not in path.parts

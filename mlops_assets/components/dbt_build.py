@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlops_assets.components.dbt_manifest import arguments, parse
+from mlops_assets.components.dbt_manifest import arguments, reparse
 
 PASSED = {"pass", "warn", "success"}
 SKIPPED = "skipped"
@@ -75,7 +75,7 @@ def build(
 
     Args:
         project: The dbt project's folder.
-        prepared: The folder with its parsed state.
+        prepared: The folder with its parsed state; read only.
         models: The names of the models to build.
         database: The DuckDB file to build in; its folder takes dbt's own files.
         variables: dbt's variables for this invocation.
@@ -86,13 +86,14 @@ def build(
     # dbt reads the project's parsed state (seconds saved) only under the profile that it was
     # parsed with, and the database differs each time: so parse with the project's own profile,
     # then build what was parsed with this one.
-    manifest = parse(project, prepared)
     scratch = database.parent
+    target = scratch / "target"
+    manifest = reparse(project, prepared, target)
     (scratch / "profiles.yml").write_text(json.dumps(profile(project, database)))
     result = dbtRunner(manifest=manifest).invoke(
         [
             "build",
-            *arguments(project, scratch, scratch / "target"),
+            *arguments(project, scratch, target),
             *("--select", *models),
             *("--vars", json.dumps(dict(variables))),
             "--no-write-json",

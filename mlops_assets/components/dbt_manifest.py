@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import tempfile
+import time
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import version
@@ -25,46 +27,108 @@ if TYPE_CHECKING:
 
 PROJECT_FILES = (".sql", ".yml", ".yaml", ".csv")
 FILE = "manifest.json"
+PARTIAL_PARSE = "partial_parse.msgpack"
+SCRATCH = ".parsing-"
+
+# A process that was killed while it parsed leaves its folder; no parse takes this long.
+ABANDONED_AFTER_SECONDS = 24 * 3600
 
 
 def prepared(project: Path) -> Path:
     """The folder that holds `manifest.json` for the project as it is now, parsed where needed.
 
+    It appears whole, by a rename, and nothing writes into it afterwards: processes share it.
+
     Raises:
         dagster.DagsterInvalidDefinitionError: The project does not parse; with dbt's own words.
     """
-    store = settings().home / "dbt"
-    target = store / _digest(project)
-    if not (target / FILE).is_file():
-        store.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(dir=store, prefix=".parsing-"))
-        parse(project, scratch)
-        try:
-            scratch.rename(target)
-        except OSError:
-            # Another process prepared the same project meanwhile; its folder is as good.
-            if not (target / FILE).is_file():
-                raise
-    return target
+    return _prepared(project)[0]
 
 
 @cache
 def load(project: Path) -> Mapping[str, Any]:
     """The content of the project's `manifest.json`."""
-    content: Mapping[str, Any] = json.loads((prepared(project) / FILE).read_text())
-    return content
+    return _prepared(project)[1]
 
 
-def parse(project: Path, target: Path) -> Manifest:
-    """Parse the project, from the partial parse in `target` if there is one.
+def parse(project: Path, target: Path) -> None:
+    """Parse the project and leave what dbt writes of it in `target`.
+
+    Raises:
+        dagster.DagsterInvalidDefinitionError: The project does not parse; with dbt's own words.
+    """
+    _parse(project, target)
+
+
+def reparse(project: Path, prepared: Path, target: Path) -> Manifest:
+    """Parse the project from its prepared state, which is read and never written.
+
+    dbt's parse rewrites `manifest.json` in place, and a step killed meanwhile would leave half a
+    file that every later command trips over: so this one is told to write elsewhere.
+
+    Args:
+        project: The dbt project's folder.
+        prepared: The folder with its parsed state.
+        target: The caller's own folder for what dbt writes.
 
     Returns:
         dbt's own manifest object, as its runner takes it.
     """
+    partial = str(prepared / PARTIAL_PARSE)
+    return _parse(project, target, "--partial-parse-file-path", partial, "--no-write-json")
+
+
+def _prepared(project: Path) -> tuple[Path, Mapping[str, Any]]:
+    store = settings().home / "dbt"
+    target = store / _digest(project)
+    content = _content(target)
+    if content is not None:
+        return target, content
+    store.mkdir(parents=True, exist_ok=True)
+    _sweep(store)
+    # A full disk can also fail the removal of what did not fit; the next sweep takes it.
+    with tempfile.TemporaryDirectory(
+        dir=store, prefix=SCRATCH, ignore_cleanup_errors=True
+    ) as scratch:
+        parsed = Path(scratch) / "parsed"
+        parse(project, parsed)
+        if target.exists() and _content(target) is None:
+            target.rename(Path(scratch) / "unreadable")
+        try:
+            parsed.rename(target)
+        except OSError:
+            # Another process prepared the same project meanwhile; its folder is as good.
+            if _content(target) is None:
+                raise
+    return target, json.loads((target / FILE).read_bytes())
+
+
+def _content(folder: Path) -> Mapping[str, Any] | None:
+    """What the folder's manifest says; None if there is none that can be read."""
+    try:
+        content: Mapping[str, Any] = json.loads((folder / FILE).read_bytes())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    return content
+
+
+def _sweep(store: Path) -> None:
+    """Remove what processes that were killed while they parsed have left."""
+    oldest = time.time() - ABANDONED_AFTER_SECONDS
+    for left in store.glob(f"{SCRATCH}*"):
+        try:
+            abandoned = left.stat().st_mtime < oldest
+        except FileNotFoundError:
+            continue
+        if abandoned:
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _parse(project: Path, target: Path, *more: str) -> Manifest:
     from dbt.cli.main import dbtRunner
     from dbt.contracts.graph.manifest import Manifest
 
-    result = dbtRunner().invoke(["parse", *arguments(project, project, target)])
+    result = dbtRunner().invoke(["parse", *arguments(project, project, target), *more])
     if isinstance(result.result, Manifest):
         return result.result
     raise dg.DagsterInvalidDefinitionError(

@@ -5,8 +5,6 @@ own partitions map to; its models write the files that are committed, and their 
 files. Nothing is recorded as materialized before the merge.
 """
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,8 +16,9 @@ from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtP
 from dagster_dbt.asset_utils import get_asset_check_key_for_test, get_upstream_unique_ids
 
 from mlops_assets.components import dbt_build, dbt_manifest, publishing
+from mlops_assets.components.code_version import code_version
 from mlops_assets.engines import duckdb as engine
-from mlops_assets.lake import Lake, Manifest, TablePartition, Transaction
+from mlops_assets.lake import Lake, LakeError, Manifest, TablePartition, Transaction
 
 DATABASE = "warehouse"
 
@@ -61,7 +60,9 @@ class DbtWarehouse(dg.Component, dg.Model, dg.Resolvable):
         warehouse = Warehouse(
             project=project,
             manifest=dbt_manifest.load(project.project_dir),
-            translator=WarehouseTranslator(self.owner),
+            translator=WarehouseTranslator(
+                self.owner, (project.project_dir / "profiles.yml").read_text()
+            ),
         )
         partitions = dg.DailyPartitionsDefinition(
             start_date=self.first_day, end_date=self.end_day, timezone=self.time_zone
@@ -72,11 +73,17 @@ class DbtWarehouse(dg.Component, dg.Model, dg.Resolvable):
 
 
 class WarehouseTranslator(DagsterDbtTranslator):
-    """Names and describes models as the rest of the house does."""
+    """Names and describes models as the rest of the house does.
 
-    def __init__(self, owner: str) -> None:
+    Args:
+        owner: Who owns a model that names no owner.
+        profiles: The text of `profiles.yml`, whose settings change the bytes that models write.
+    """
+
+    def __init__(self, owner: str, profiles: str) -> None:
         super().__init__(DagsterDbtTranslatorSettings(enable_code_references=True))
         self._owner = owner
+        self._profiles = profiles
 
     def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
         """Schema and name, for sources and models alike: the table's name in the lake."""
@@ -102,7 +109,7 @@ class WarehouseTranslator(DagsterDbtTranslator):
         node = self.get_resource_props(manifest, unique_id)
         if node["resource_type"] != "model":
             return spec
-        return spec.replace_attributes(code_version=_code_version(manifest, node))
+        return spec.replace_attributes(code_version=_code_version(manifest, node, self._profiles))
 
     def get_partition_mapping(
         self,
@@ -118,24 +125,32 @@ class WarehouseTranslator(DagsterDbtTranslator):
         return None
 
 
-def _code_version(manifest: Mapping[str, Any], model: Mapping[str, Any]) -> str:
-    """A digest of a model's SQL, of its configuration and of every macro that it calls.
+def _code_version(manifest: Mapping[str, Any], model: Mapping[str, Any], profiles: str) -> str:
+    """A digest of a model's SQL, its configuration, every macro that it calls and the profiles.
 
-    dbt's own checksum leaves the macros out, and half of a history view is a macro.
+    dbt's own checksum leaves the macros out, and half of a history view is a macro. dbt counts
+    the materialization, which sorts the rows and writes the files, among no model's macros.
     """
-    wanted, seen = [*model["depends_on"]["macros"]], set()
+    materialized, package = model["config"]["materialized"], model["package_name"]
+    adapter = manifest["metadata"]["adapter_type"]
+    wanted = [
+        *model["depends_on"]["macros"],
+        f"macro.{package}.materialization_{materialized}_{adapter}",
+    ]
+    seen = set()
     while wanted:
         name = wanted.pop()
         macro = manifest["macros"].get(name)
-        if name not in seen and macro and macro["package_name"] == model["package_name"]:
+        if name not in seen and macro and macro["package_name"] == package:
             seen.add(name)
             wanted += macro["depends_on"]["macros"]
     config = {
         key: model["config"].get(key) for key in ("materialized", "partition_by", "unique_key")
     }
-    parts = [model["raw_code"], json.dumps(config, sort_keys=True)]
-    parts += [manifest["macros"][name]["macro_sql"] for name in sorted(seen)]
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+    # The look-back that a view declares is the window of the rows that it reads.
+    view = sorted(_feature_view(model).items())
+    macros = [manifest["macros"][name]["macro_sql"] for name in sorted(seen)]
+    return code_version(declared=(model["raw_code"], config, view, macros, profiles))
 
 
 def _feature_view(properties: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -216,14 +231,14 @@ class Build:
                 database,
                 {"first_day": days[0], "last_day": days[-1], "lake_root": str(written)},
             )
-            transaction.write(_described(folders))
             message = publishing.step_message(context)
             metadata = publishing.commit_metadata(context)
             checks = list(self._check_results(outcome))
             if not outcome.succeeded:
-                transaction.keep(f"rejected {message}", metadata)
                 yield from checks
-                raise dg.Failure(_failure(outcome, transaction.branch), allow_retries=False)
+                kept = _kept(transaction, folders, f"rejected {message}", metadata)
+                raise dg.Failure(_failure(outcome, kept), allow_retries=False)
+            transaction.write(_described(folders))
             publication = transaction.publish(message, metadata)
         yield from publishing.materializations(context, publication, check_results=checks)
 
@@ -286,12 +301,33 @@ def _described(
     return {folders[folder]: (manifest, folder) for folder, manifest in described.items()}
 
 
-def _failure(outcome: dbt_build.BuildOutcome, branch: str) -> str:
+def _kept(
+    transaction: Transaction,
+    folders: Mapping[Path, TablePartition],
+    message: str,
+    metadata: Mapping[str, str],
+) -> str:
+    """Keep what a failed build wrote, where that can be done, and say whether it could.
+
+    A full disk fails a copy halfway, and half a Parquet file cannot be described: that must not
+    take the place of the failure that led to it.
+    """
+    from pyarrow import ArrowInvalid
+
+    try:
+        transaction.write(_described(folders))
+        transaction.keep(message, metadata)
+    except (OSError, LakeError, ArrowInvalid) as error:
+        return f"what was built could not be kept: {error}"
+    return f"what was built is kept on branch {transaction.branch}."
+
+
+def _failure(outcome: dbt_build.BuildOutcome, kept: str) -> str:
     if outcome.error is not None:
-        return f"dbt could not build: {outcome.error}"
+        return f"dbt could not build: {outcome.error} Nothing was published; {kept}"
     first, *others = outcome.failures
     more = f", and {len(others)} more" if others else ""
     return (
         f"{first.unique_id} failed: {' '.join(first.message.split())}{more}. Nothing was "
-        f"published; what was built is kept on branch {branch}."
+        f"published; {kept}"
     )

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from mlops_assets.settings import ROOT
 
 # A new version of one of these may write other bytes for the same rows.
-WRITERS = ("dbt-core", "duckdb", "pyarrow", "xgboost")
+WRITERS = ("dbt-core", "duckdb", "matplotlib", "numpy", "pyarrow", "xgboost")
 
 
 @cache

@@ -24,6 +24,13 @@ MODEL_FILE = "model.ubj"
 REPORT_FILE = "report.html"
 EVALUATION_FILE = "evaluation.json"
 
+# The training set's module reads the rows that a model is made of, and that it is judged on.
+MODEL_CODE = (
+    "mlops_assets.components.ml_problem",
+    "mlops_assets.components.training_set",
+    "mlops_assets.ml",
+)
+
 
 class MlProblem(dg.Component, dg.Model, dg.Resolvable):
     """A binary classification over time, trained on the months before the one it is judged on.
@@ -128,9 +135,10 @@ class MlProblem(dg.Component, dg.Model, dg.Resolvable):
             kinds={"duckdb", "parquet"},
             group_name=self.name,
             code_version=code_version(
-                "mlops_assets.components.training_set", "mlops_assets.engines"
-            )
-            + training_set.digest,
+                "mlops_assets.components.training_set",
+                "mlops_assets.engines",
+                declared=training_set,
+            ),
         )
         def training_set_asset(
             context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]
@@ -166,8 +174,10 @@ class MlProblem(dg.Component, dg.Model, dg.Resolvable):
             owners=[self.owner],
             kinds={"xgboost"},
             group_name=self.name,
-            code_version=code_version("mlops_assets.components.ml_problem", "mlops_assets.ml")
-            + estimator.model_dump_json(),
+            code_version=code_version(
+                *MODEL_CODE,
+                declared=(estimator, training_set.features, self.spine.label, self.spine.keys),
+            ),
         )
         def model_asset(
             context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]
@@ -221,7 +231,11 @@ class MlProblem(dg.Component, dg.Model, dg.Resolvable):
             owners=[self.owner],
             kinds={"xgboost", "html"},
             group_name=self.name,
-            code_version=code_version("mlops_assets.components.ml_problem", "mlops_assets.ml"),
+            code_version=code_version(
+                *MODEL_CODE,
+                "mlops_assets.components.evaluation_report",
+                declared=(self.baseline, self.slices, self.name, self.spine.label),
+            ),
         )
         def report_asset(
             context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]

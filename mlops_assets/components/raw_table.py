@@ -61,7 +61,13 @@ def raw_table(
                 owners=[owner],
                 kinds={"parquet"},
                 group_name=SCHEMA,
-                code_version=code_version(code, __name__, "mlops_assets.components.contract"),
+                code_version=code_version(
+                    code,
+                    __name__,
+                    "mlops_assets.components.contract",
+                    "mlops_assets.components.partition_files",
+                    "mlops_assets.components.quarantine",
+                ),
             )
         ],
         check_specs=[

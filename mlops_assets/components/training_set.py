@@ -4,7 +4,6 @@ No row sees the future: features by as-of join at the prediction time, training 
 they were known before the first prediction of the evaluated month.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -103,12 +102,6 @@ class TrainingSet:
         """The columns that a model is trained on."""
         joined = [feature_column(view, name) for view in self.views for name in view.features]
         return [*self.spine.features, *joined]
-
-    @property
-    def digest(self) -> str:
-        """A digest of the declaration, for the code version."""
-        text = repr((self.spine, self.views, self.months, self.segment, self.time_zone))
-        return hashlib.sha256(text.encode()).hexdigest()[:32]
 
     def build(self, snapshot: Snapshot, month: Partition, folder: Path) -> Manifest:
         """Make one month's training set from pinned tables.

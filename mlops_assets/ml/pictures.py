@@ -50,7 +50,10 @@ def roc_picture(evaluation: Evaluation) -> bytes:
         )
         _curve(axes, evaluation.roc, _MODEL, "-", f"model: {evaluation.model.roc_auc:.3f}")
         axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
-        axes.legend(loc="lower right", title="area under the curve", alignment="left")
+        # Inside, a baseline of two columns has a name so wide that it lies over the curves.
+        axes.figure.legend(
+            loc="outside lower center", title="area under the curve", alignment="left"
+        )
     return png.getvalue()
 
 

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from dbt_warehouse import FIRST_DAY, LAST_DAY, RAW_TABLES, Warehouse, parquet_view
+from dbt_warehouse import FIRST_DAY, LAST_DAY, PROJECT, RAW_TABLES, Warehouse, parquet_view
+
+from mlops_assets.components import dbt_manifest
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +37,7 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def warehouse(tmp_path_factory: pytest.TempPathFactory, raw: Path) -> Callable[..., Warehouse]:
     """Makes a warehouse whose raw tables are views of `folder`'s files, the dated ones filtered."""
     prepared = tmp_path_factory.mktemp("prepared")
+    dbt_manifest.parse(PROJECT, prepared)
 
     def make(folder: Path = raw, days: str = "true") -> Warehouse:
         # dbt's parsed relations carry the file's stem as their database.

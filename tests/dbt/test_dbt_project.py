@@ -131,3 +131,18 @@ def test_a_build_without_a_window_is_refused_with_the_remedy(
     (failure,) = warehouse().build("staging/stg_weather", first_day=FIRST_DAY)
     assert "'last_day' must be a local day like 2013-06-14" in failure
     assert "--vars" in failure
+
+
+def test_a_build_leaves_the_parsed_project_that_processes_share_as_it_was(
+    warehouse: Callable[..., Warehouse],
+) -> None:
+    def written() -> dict[str, tuple[int, int]]:
+        found = {path.name: path.stat() for path in made.prepared.iterdir()}
+        return {name: (stat.st_ino, stat.st_mtime_ns) for name, stat in found.items()}
+
+    made = warehouse()
+    before = written()
+
+    assert made.build("features/calendar", first_day=FIRST_DAY, last_day=FIRST_DAY) == []
+
+    assert written() == before

@@ -1,12 +1,17 @@
 """Published means materialized: what an audit refuses reaches neither the lake nor the record."""
 
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
+import pytest
 from installation import MARTS, Installation, reading
 from small_source import Row, small_source
 
+from mlops_assets.components import dbt_build, dbt_manifest
+from mlops_assets.components.dbt_build import BuildOutcome, NodeOutcome
 from mlops_assets.lake import Partition, TablePartition
+from mlops_assets.settings import ROOT
 
 DAY = "2013-01-03"
 DAY_PARTITION = Partition.of({"day": DAY})
@@ -50,6 +55,31 @@ def test_a_failed_dbt_test_publishes_and_records_nothing_and_keeps_what_was_buil
     [published] = built.lake.snapshot().stored(key.table, [DAY_PARTITION]).values()
     assert kept.manifest.rows == published.manifest.rows
     assert kept.manifest.data_version != published.manifest.data_version
+
+
+def test_a_build_that_left_half_a_file_is_reported_for_why_it_failed(
+    built: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nodes = dbt_manifest.load(ROOT / "dbt_project")["nodes"].values()
+    [test] = [node for node in nodes if node["name"] == "fct_flights_carrier_has_a_name"]
+
+    def full_disk(*build: Any) -> BuildOutcome:
+        lake_root = Path(build[-1]["lake_root"])
+        (lake_root / "marts/fct_flights" / f"day={DAY}" / "part-0.parquet").write_bytes(b"PAR1")
+        return BuildOutcome(
+            [
+                NodeOutcome(test["unique_id"], "fail", "Got 1 result", failures=1),
+                NodeOutcome("model.fct_flights", "error", "No space left on device", failures=0),
+            ]
+        )
+
+    monkeypatch.setattr(dbt_build, "build", full_disk)
+    result = built.materialize(MARTS, DAY)
+
+    assert not result.success
+    assert f"{test['unique_id']} failed: Got 1 result, and 1 more. Nothing was" in failure(result)
+    assert "what was built could not be kept: " in failure(result)
+    assert failed_checks(result) == {test["name"]}
 
 
 def test_a_broken_contract_publishes_and_records_nothing_and_keeps_the_bad_rows(

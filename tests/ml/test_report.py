@@ -2,7 +2,10 @@ import re
 import subprocess
 import sys
 from html.parser import HTMLParser
+from io import BytesIO
 
+import matplotlib as mpl
+import matplotlib.image
 import numpy as np
 import pytest
 
@@ -64,12 +67,22 @@ def test_two_processes_render_the_same_bytes():
 
 
 def test_a_readers_own_matplotlib_settings_leave_no_trace():
-    import matplotlib as mpl
-
     measured = evaluation()
     plain = render(measured, "Title", FACTS)
     with mpl.rc_context({"lines.linewidth": 9, "font.size": 20, "axes.facecolor": "red"}):
         assert render(measured, "Title", FACTS).pictures == plain.pictures
+
+
+def test_a_baseline_with_a_wide_name_lies_over_no_curve():
+    def curves(name):
+        named = evaluation().model_copy(update={"baseline_name": name})
+        picture = mpl.image.imread(BytesIO(render(named, "Title", FACTS).pictures["roc.png"]))
+        return picture[: int(0.7 * len(picture))]
+
+    # As tall as each other in print, since a legend's height moves what is above it.
+    np.testing.assert_array_equal(
+        curves("carrier, scheduled_departure_hour rate"), curves("hour, dep_hour rate")
+    )
 
 
 def test_pictures_are_png_without_a_date_or_a_version():

@@ -1,0 +1,179 @@
+"""What changes an asset's code version: all that decides its bytes, and nothing else."""
+
+import copy
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import dagster as dg
+import pytest
+import yaml
+from dagster_dbt import DbtProject
+
+from mlops_assets.components import code_version as code_versions
+from mlops_assets.components import dbt_manifest
+from mlops_assets.components.code_version import code_version
+from mlops_assets.components.dbt_warehouse import WarehouseTranslator
+from mlops_assets.components.environment import environment
+from mlops_assets.components.ml_problem import MlProblem
+from mlops_assets.components.raw_table import raw_table
+from mlops_assets.defs.raw.contracts import AIRLINES
+from mlops_assets.settings import ROOT, settings
+
+COMPONENTS = "mlops_assets.components"
+DECLARATION = ROOT / "mlops_assets/defs/flight_delay/defs.yaml"
+LAKE_TABLE = "macro.mlops_assets.materialization_lake_table_duckdb"
+MANIFEST = dict[str, Any]
+
+
+@pytest.fixture
+def manifest(parsed_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MANIFEST]:
+    """The project's manifest, a copy for the test to change."""
+    monkeypatch.setenv("MLOPS_HOME", str(parsed_home))
+    settings.cache_clear()
+    yield copy.deepcopy(dict(dbt_manifest.load(ROOT / "dbt_project")))
+    settings.cache_clear()
+
+
+def model_versions(manifest: MANIFEST, profiles: str = "") -> dict[str, str | None]:
+    translator = WarehouseTranslator("team:a", profiles)
+    project = DbtProject(ROOT / "dbt_project")
+    return {
+        node["name"]: translator.get_asset_spec(manifest, unique_id, project).code_version
+        for unique_id, node in manifest["nodes"].items()
+        if node["resource_type"] == "model"
+    }
+
+
+def changed(before: dict[str, str | None], after: dict[str, str | None]) -> set[str]:
+    return {name for name in before if before[name] != after[name]}
+
+
+def test_a_look_back_changes_the_code_version_of_its_own_view(manifest: MANIFEST) -> None:
+    before = model_versions(manifest)
+    view = manifest["nodes"]["model.mlops_assets.route_history"]
+    view["config"]["meta"]["feature_view"]["look_back_days"] += 1
+    assert changed(before, model_versions(manifest)) == {"route_history"}
+
+
+@pytest.mark.parametrize("macro", [LAKE_TABLE, "macro.mlops_assets.lake_files"])
+def test_what_writes_the_files_changes_the_code_version_of_every_model(
+    manifest: MANIFEST, macro: str
+) -> None:
+    before = model_versions(manifest)
+    manifest["macros"][macro]["macro_sql"] += "-- "
+    assert changed(before, model_versions(manifest)) == set(before)
+
+
+def test_a_macro_changes_the_code_versions_of_those_who_call_it(manifest: MANIFEST) -> None:
+    before = model_versions(manifest)
+    manifest["macros"]["macro.mlops_assets.outcome_history"]["macro_sql"] += "-- "
+    assert changed(before, model_versions(manifest)) == {"carrier_history", "route_history"}
+
+
+def test_the_profiles_change_the_code_version_of_every_model(manifest: MANIFEST) -> None:
+    before = model_versions(manifest)
+    assert changed(before, model_versions(manifest, "threads: 1")) == set(before)
+
+
+def problem_versions(**declared: Any) -> dict[str, str | None]:
+    attributes = yaml.safe_load(DECLARATION.read_text())["attributes"]
+    spine = attributes["spine"] | declared.pop("spine", {})
+    problem = MlProblem(**{**attributes, "spine": spine, **declared})
+    context = cast("dg.ComponentLoadContext", SimpleNamespace(project_root=ROOT))
+    return {
+        key.path[-1]: asset.code_versions_by_key[key]
+        for asset in problem.build_defs(context).assets or []
+        if isinstance(asset, dg.AssetsDefinition)
+        for key in asset.keys
+    }
+
+
+@pytest.mark.usefixtures("manifest")
+@pytest.mark.parametrize(
+    ("declared", "assets"),
+    [
+        ({"baseline": ["carrier"]}, {"evaluation_report"}),
+        ({"slices": ["carrier"]}, {"evaluation_report"}),
+        ({"estimator": {"seed": 1}}, {"model"}),
+        ({"spine": {"features": ["carrier"]}}, {"training_set", "model"}),
+        ({"feature_views": ["weather_now"]}, {"training_set", "model"}),
+        ({"spine": {"label": "a"}}, {"training_set", "model", "evaluation_report"}),
+        ({"owner": "team:b", "description": "b"}, set()),
+    ],
+)
+def test_a_declaration_changes_the_code_versions_of_what_it_decides(
+    declared: dict[str, Any], assets: set[str]
+) -> None:
+    assert changed(problem_versions(), problem_versions(**declared)) == assets
+
+
+@pytest.fixture
+def edited(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Makes a module's source look edited."""
+
+    def edit(module: str) -> None:
+        read = code_versions._source  # editing the real file is no option
+        monkeypatch.setattr(
+            code_versions, "_source", lambda name: "edited" if name == module else read(name)
+        )
+
+    return edit
+
+
+@pytest.mark.usefixtures("manifest")
+@pytest.mark.parametrize(
+    ("module", "assets"),
+    [
+        ("evaluation_report", {"evaluation_report"}),
+        ("ml_problem", {"model", "evaluation_report"}),
+        ("training_set", {"training_set", "model", "evaluation_report"}),
+    ],
+)
+def test_a_module_changes_the_code_versions_of_what_it_makes(
+    edited: Callable[[str], None], module: str, assets: set[str]
+) -> None:
+    before = problem_versions()
+    edited(f"{COMPONENTS}.{module}")
+    assert changed(before, problem_versions()) == assets
+
+
+@pytest.mark.parametrize("module", ["contract", "partition_files", "quarantine", "raw_table"])
+def test_whatever_decides_a_raw_tables_files_changes_its_code_version(
+    edited: Callable[[str], None], module: str
+) -> None:
+    def version() -> str | None:
+        table = raw_table(
+            AIRLINES,
+            lambda _: pytest.fail("nothing is read for a code version"),
+            description="Airlines.",
+            owner="team:a",
+            code="mlops_assets.defs.raw",
+        )
+        return table.code_versions_by_key[dg.AssetKey(["raw", "airlines"])]
+
+    before = version()
+    edited(f"{COMPONENTS}.{module}")
+    assert version() != before
+
+
+def test_every_file_of_a_package_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "styled").mkdir()
+    (tmp_path / "styled/__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    seen = set()
+    for style in ("a {}", "b {}"):
+        (tmp_path / "styled/report.css").write_text(style)
+        code_versions._source.cache_clear()  # a process sees one state of the files
+        seen.add(code_version("styled"))
+    assert len(seen) == 2
+
+
+def test_a_module_that_is_missing_has_no_code_version() -> None:
+    with pytest.raises(ModuleNotFoundError, match=r"no module 'mlops_assets\.gone'"):
+        code_version("mlops_assets.gone")
+
+
+def test_what_makes_a_reports_bytes_is_recorded_with_it() -> None:
+    assert {"environment/matplotlib", "environment/numpy"} <= environment().keys()
