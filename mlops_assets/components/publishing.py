@@ -182,7 +182,7 @@ def materializations(
             )
             continue
         yield dg.MaterializeResult(asset_key=asset, metadata={"lake/pin": publication.pin})
-        provenance = context.get_asset_provenance(asset)
+        provenance = _recorded_provenance(context, asset)
         for part in parts:
             yield dg.AssetMaterialization(
                 asset_key=asset,
@@ -196,6 +196,25 @@ def _upstream_first(context: dg.AssetExecutionContext) -> list[dg.AssetKey]:
     selected = context.selected_asset_keys
     upstream = {key: context.assets_def.asset_deps[key] & selected for key in sorted(selected)}
     return list(TopologicalSorter(upstream).static_order())
+
+
+def _recorded_provenance(
+    context: dg.AssetExecutionContext, asset: dg.AssetKey
+) -> dg.DataProvenance | None:
+    """What Dagster recorded of the inputs of the materialization that this run just yielded.
+
+    The asset's newest record, which Dagster offers, can be another run's that materializes other
+    partitions at the same time, and would make these look as if built from its inputs.
+    """
+    cursor = None
+    while True:
+        page = context.instance.fetch_materializations(asset, limit=100, cursor=cursor)
+        for record in page.records:
+            if record.run_id == context.run.run_id:
+                return dg.DataProvenance.from_tags(record.event_log_entry.tags or {})
+        if not page.has_more:
+            return None
+        cursor = page.cursor
 
 
 def _version_tags(part: PublishedPartition, provenance: dg.DataProvenance | None) -> dict[str, str]:

@@ -6,10 +6,13 @@ that a failing server is one sentence wherever it is met.
 
 from __future__ import annotations
 
+import shutil
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +22,12 @@ from mlops_assets.lake.transaction import Transaction
 
 if TYPE_CHECKING:
     import lakefs
+
+WORK_PREFIX = "tx-"
+"""What the name of a work branch starts with, and so of its scratch folder."""
+
+ABANDONED_AFTER = 24 * 3600.0
+"""Seconds after which no step can still be writing in its scratch folder: steps take minutes."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +99,16 @@ def _root_cause(error: BaseException) -> str:
     return type(reason).__name__ if isinstance(reason, Exception) else type(error).__name__
 
 
+def _sweep(scratch: Path) -> None:
+    """Remove the folders of transactions whose process was killed, which no `finally` reaches."""
+    before = time.time() - ABANDONED_AFTER
+    for folder in scratch.glob(f"{WORK_PREFIX}*"):
+        # Another process may be sweeping the same folder.
+        with suppress(FileNotFoundError):
+            if folder.lstat().st_mtime < before and folder.is_dir() and not folder.is_symlink():
+                shutil.rmtree(folder, ignore_errors=True)
+
+
 class Lake:
     """One repository of versioned tables.
 
@@ -148,11 +167,12 @@ class Lake:
         """Make the repository and protect its base branch, where that has not been done.
 
         Protection lets merges through and refuses direct writes, so that nothing reaches the
-        base branch but a transaction. Safe to call from many processes at once.
+        base branch but a transaction. Safe to call from many processes at once. Where a process
+        opens a lake, so what killed processes left in the scratch folder goes here too.
         """
         from lakefs.exceptions import NotFoundException
-        from lakefs_sdk.models.branch_protection_rule import BranchProtectionRule
 
+        _sweep(self.scratch)
         with self.errors():
             repo = self.repo()
             prefix = self.client.storage_config.default_namespace_prefix or "local://"
@@ -165,13 +185,31 @@ class Lake:
                     f"repository {self.repository!r} has no branch {self.base_branch!r}: create "
                     "it there, or correct LAKEFS_BRANCH."
                 ) from error
-            settings = self.client.sdk_client.repositories_api
-            rules = settings.get_branch_protection_rules(self.repository)
-            if self.base_branch not in {rule.pattern for rule in rules}:
+            self._protect()
+
+    def _protect(self) -> None:
+        """Add the base branch to the protection rules, keeping the rules that others add."""
+        from lakefs_sdk.exceptions import ApiException
+        from lakefs_sdk.models.branch_protection_rule import BranchProtectionRule
+
+        settings = self.client.sdk_client.repositories_api
+        for last_try in (False, True):
+            answer = settings.get_branch_protection_rules_with_http_info(self.repository)
+            if self.base_branch in {rule.pattern for rule in answer.data}:
+                return
+            try:
                 settings.set_branch_protection_rules(
                     self.repository,
-                    [*rules, BranchProtectionRule(pattern=self.base_branch)],
+                    [*answer.data, BranchProtectionRule(pattern=self.base_branch)],
+                    # The call replaces all rules: without this, a rule that somebody added
+                    # since they were read would be gone.
+                    if_match=answer.headers.get("ETag"),
                 )
+            except ApiException as error:
+                if error.status != HTTPStatus.PRECONDITION_FAILED or last_try:
+                    raise
+            else:
+                return
 
     def head(self, ref: str | None = None) -> str:
         """The commit that a branch, a tag or an expression names now; the base branch's if None."""
@@ -206,4 +244,4 @@ class Lake:
     def work_branches(self) -> list[str]:
         """The names of the work branches that failed or unfinished transactions left behind."""
         with self.errors():
-            return [branch.id for branch in self.repo().branches(prefix="tx-")]
+            return [branch.id for branch in self.repo().branches(prefix=WORK_PREFIX)]

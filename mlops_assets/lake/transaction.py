@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -62,7 +63,8 @@ class Publication:
         pin: The commit that the transaction read.
         commit: Its work commit; None if nothing changed.
         merge: The commit that put it on the base branch; None if nothing changed.
-        partitions: Everything that it wrote, changed or not, sorted by table and partition.
+        partitions: Everything that it wrote, changed or not, sorted by table and partition; see
+            `Transaction.publish` for what another writer overtook.
     """
 
     pin: str
@@ -92,15 +94,18 @@ class Transaction:
         self._tables = frozenset(tables)
         self._written: dict[TablePartition, Manifest] = {}
         self._unchanged: set[TablePartition] = set()
+        self._removed: set[TablePartition] = set()
         self._publication: Publication | None = None
 
     def __enter__(self) -> Self:
-        self.scratch = self._lake.scratch / self.branch
-        shutil.rmtree(self.scratch, ignore_errors=True)
-        self.scratch.mkdir(parents=True)
+        # The folder comes last: `__exit__` never runs for a transaction that did not open, so a
+        # server that refuses the branch would leave the folder behind.
         self.snapshot = self._lake.snapshot()
         with self._lake.errors():
             self._branch().create(self.snapshot.commit)
+        self.scratch = self._lake.scratch / self.branch
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        self.scratch.mkdir(parents=True)
         return self
 
     def __exit__(
@@ -144,10 +149,15 @@ class Transaction:
                 list(pool.map(lambda change: self._upload(*change), changes))
 
     def remove(self, keys: Iterable[TablePartition]) -> None:
-        """Take partitions away, where they exist at the pin."""
+        """Take partitions away; one that is absent at the pin is to be absent when this publishes.
+
+        Raises:
+            LakeError: The partition's table is not one that this transaction may write.
+        """
         for table, group in _by_table(keys):
             if table not in self._tables:
                 raise LakeError(f"transaction {self.branch} may not remove from {table}.")
+            self._removed |= set(group)
             pinned = self.snapshot.stored(table, [key.partition for key in group])
             with self._lake.errors():
                 for part in pinned.values():
@@ -189,17 +199,31 @@ class Transaction:
         Returns:
             The work branch's head.
         """
+        with self._lake.errors():
+            branch = self._branch()
+            return self._commit(branch, message, metadata) or str(branch.get_commit().id)
+
+    def _commit(self, branch: Branch, message: str, metadata: Mapping[str, str]) -> str | None:
+        """Commit what is staged; None if everything written equals the pinned state."""
         from lakefs.exceptions import BadRequestException
 
-        with self._lake.errors():
-            try:
-                return str(self._branch().commit(message, dict(metadata)).get_commit().id)
-            except BadRequestException:
-                # Everything written equals the pinned state: there is nothing to commit.
-                return str(self._branch().get_commit().id)
+        try:
+            return str(branch.commit(message, dict(metadata)).get_commit().id)
+        except BadRequestException as error:
+            if "no changes" not in str(error.body.get("message", "")):
+                raise
+            return None
 
     def publish(self, message: str, metadata: Mapping[str, str]) -> Publication:
         """Commit what was written and merge it into the base branch.
+
+        Two writers of a partition conflict in the merge. What this one left as it was (unchanged,
+        or removed and absent) is in no commit, so the base branch is read for it right before
+        the merge. Between that look and the merge, some milliseconds, another writer can still
+        publish such a partition. The merge has happened then, and to fail would leave it out of
+        the record; so an unchanged partition is reported as the merge holds it, under the
+        winner's commit (left out, if the winner removed it), and what was to be absent is the
+        winner's, as if it had come a moment later.
 
         Args:
             message: The commit's message.
@@ -209,41 +233,39 @@ class Transaction:
             What is on the base branch now, each partition with the commit that names it.
 
         Raises:
-            ConflictError: Another writer published one of these partitions since the pin; the
-                sentence names it. Nothing of this transaction shows.
+            ConflictError: Another writer published or removed one of these partitions since the
+                pin; the sentence names it. Nothing of this transaction shows.
+            LakeError: The server failed before the merge. Nothing of this transaction shows.
         """
-        from lakefs.exceptions import BadRequestException
-
-        commit = merge = None
+        merge = None
         with self._lake.errors():
             branch = self._branch()
-            try:
-                commit = str(branch.commit(message, dict(metadata)).get_commit().id)
-            except BadRequestException as error:
-                if "no changes" not in str(error.body.get("message", "")):
-                    raise
-            self._require_unmoved()
+            commit = self._commit(branch, message, metadata)
+            unchanged = self._written.keys() if commit is None else self._unchanged
+            partitions = self._held(
+                self.snapshot.commit, {key: self._written[key] for key in unchanged}
+            )
+            looked_at = self._require_unmoved({*unchanged, *self._removed})
             if commit is not None:
                 merge = self._merge(branch, message, metadata)
-            branch.delete()
-        names = dict.fromkeys(self._written, (commit, self.snapshot.commit))
-        if self._unchanged or commit is None:
-            unchanged = self._written.keys() if commit is None else self._unchanged
-            names |= self._first_held(unchanged)
+                # From here on the base branch holds the result, and a failure would leave it out
+                # of the record. Without an answer to this question the record may name content
+                # that the winner replaced, until the partition is materialized again.
+                with suppress(LakeError):
+                    partitions = self._as_merged(partitions, looked_at, merge)
+                partitions += [
+                    PublishedPartition(key, manifest, commit, self.snapshot.commit, changed=True)
+                    for key, manifest in self._written.items()
+                    if key not in unchanged
+                ]
+            # A branch that could not be deleted is one more that `doctor` lists as kept.
+            with suppress(LakeError), self._lake.errors():
+                branch.delete()
         self._publication = Publication(
             pin=self.snapshot.commit,
             commit=commit,
             merge=merge,
-            partitions=[
-                PublishedPartition(
-                    key=key,
-                    manifest=manifest,
-                    commit=str(names[key][0]),
-                    pin=str(names[key][1]),
-                    changed=commit is not None and key not in self._unchanged,
-                )
-                for key, manifest in sorted(self._written.items())
-            ],
+            partitions=sorted(partitions, key=lambda part: part.key),
         )
         return self._publication
 
@@ -256,21 +278,44 @@ class Transaction:
             )
         except ConflictException as error:
             head = self._lake.snapshot()
-            raise ConflictError(self._winner(head, self._taken(head, self._written))) from error
+            taken = self._taken(head, {*self._written, *self._removed})
+            raise ConflictError(self._winner(head, taken)) from error
 
-    def _require_unmoved(self) -> None:
+    def _require_unmoved(self, keys: Iterable[TablePartition]) -> str:
         """Lose the race for a partition that another writer changed and this one left as it was.
 
-        What equals the pinned state is not uploaded, so that no merge would conflict, and the
-        record would name the old content as the newest while the base branch holds another.
+        What equals the pinned state is not uploaded and what is absent there is not deleted, so
+        that no merge would conflict: the record would name the old content as the newest, or the
+        base branch would hold the rows of one writer beside the quarantine of another.
+
+        Returns:
+            The base branch's head that was looked at.
         """
-        if self._unchanged and (head := self._lake.snapshot()).commit != self.snapshot.commit:
-            taken = self._taken(head, self._unchanged)
-            if taken:
-                raise ConflictError(self._winner(head, taken))
+        head = self._lake.snapshot()
+        if head.commit != self.snapshot.commit and (taken := self._taken(head, keys)):
+            raise ConflictError(self._winner(head, taken))
+        return head.commit
+
+    def _as_merged(
+        self, unchanged: list[PublishedPartition], looked_at: str, merge: str
+    ) -> list[PublishedPartition]:
+        """The unchanged partitions as the merge holds them, which others may have overtaken."""
+        if not unchanged or self._lake.commit_info(merge)["parents"][0] == looked_at:
+            return unchanged
+        merged = Snapshot(self._lake, merge)
+        taken = self._taken(merged, [part.key for part in unchanged])
+        theirs = {
+            part.key: part.manifest
+            for table, group in _by_table(taken)
+            for part in merged.stored(table, [key.partition for key in group]).values()
+        }
+        return [part for part in unchanged if part.key not in taken] + self._held(merge, theirs)
 
     def _taken(self, head: Snapshot, keys: Iterable[TablePartition]) -> list[TablePartition]:
-        """Which of the partitions others have published since the pin, with other content."""
+        """Which of the partitions others have published since the pin, with other content.
+
+        A partition that one of the two removed counts as content of its own: none.
+        """
         taken = []
         for table, group in _by_table(keys):
             names = [key.partition for key in group]
@@ -278,7 +323,7 @@ class Transaction:
             for key in group:
                 pinned, theirs = before.get(key.partition), now.get(key.partition)
                 found = theirs.manifest if theirs else None
-                if found not in (pinned.manifest if pinned else None, self._written[key]):
+                if found not in (pinned.manifest if pinned else None, self._written.get(key)):
                     taken.append(key)
         return taken
 
@@ -300,28 +345,33 @@ class Transaction:
             f"{self.branch} shows; materialize again to build on the new state."
         )
 
-    def _first_held(self, keys: Iterable[TablePartition]) -> dict[TablePartition, tuple[str, str]]:
-        """For partitions equal to the pinned state, the work commit that made them and its pin.
+    def _held(
+        self, state: str, manifests: Mapping[TablePartition, Manifest]
+    ) -> list[PublishedPartition]:
+        """Partitions that a commit holds unchanged, by the work commit that made each and its pin.
 
         One walk of the log answers for all of a table: a commit's diff to its first parent
         names what it changed.
         """
-        found: dict[TablePartition, tuple[str, str]] = {}
+        makers: dict[TablePartition, tuple[str, str]] = {}
         repo = self._lake.repo()
         with self._lake.errors():
-            for table, group in _by_table(keys):
+            for table, group in _by_table(manifests):
                 wanted = {key.manifest_path: key for key in group}
-                log: Iterator[Any] = repo.ref(self.snapshot.commit).log(prefixes=[f"{table}/"])
+                log: Iterator[Any] = repo.ref(state).log(prefixes=[f"{table}/"])
                 for commit in log:
                     parent = commit.parents[0]
                     for change in repo.ref(parent).diff(
                         other_ref=commit.id, prefix=f"{table}/", type="two_dot"
                     ):
                         if (key := wanted.pop(change.path, None)) is not None:
-                            found[key] = (commit.id, parent)
+                            makers[key] = (commit.id, parent)
                     if not wanted:
                         break
-        return found
+        return [
+            PublishedPartition(key, manifest, *makers[key], changed=False)
+            for key, manifest in manifests.items()
+        ]
 
 
 def _by_table(

@@ -1,8 +1,10 @@
 """A server that fails is one sentence, with what to do."""
 
 import dataclasses
+import os
 import socket
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -87,3 +89,37 @@ def test_many_processes_may_make_one_repository_at_once(lake: Lake) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         assert len(set(pool.map(create, range(8)))) == 1
+
+
+def test_a_protection_rule_that_somebody_adds_meanwhile_stays(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lakefs_sdk.models.branch_protection_rule import BranchProtectionRule
+
+    api = lake.client.sdk_client.repositories_api
+    put = api.set_branch_protection_rules
+    put(lake.repository, [])
+
+    def overtaken(*args: object, **kwargs: object) -> object:
+        monkeypatch.setattr(api, "set_branch_protection_rules", put)
+        put(lake.repository, [BranchProtectionRule(pattern="release-*")])
+        return put(*args, **kwargs)
+
+    monkeypatch.setattr(api, "set_branch_protection_rules", overtaken)
+    lake.create()
+
+    rules = api.get_branch_protection_rules(lake.repository)
+    assert {rule.pattern for rule in rules} == {"release-*", lake.base_branch}
+
+
+def test_opening_a_lake_removes_the_folders_of_transactions_killed_a_day_ago(lake: Lake) -> None:
+    ages = {"tx-killed": 25, "tx-running": 23, "downloads": 25, "tables": 25}
+    for name, hours in ages.items():
+        (lake.scratch / name / "raw").mkdir(parents=True)
+        then = time.time() - hours * 3600
+        os.utime(lake.scratch / name, (then, then))
+    (lake.scratch / "tx-link").symlink_to(lake.scratch / "tables")
+
+    lake.create()
+
+    assert {path.name for path in lake.scratch.iterdir()} == {*ages, "tx-link"} - {"tx-killed"}

@@ -2,12 +2,13 @@
 
 # ruff: noqa: PT012  # an error is to pass through the transaction that it ends
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from lake_tables import FIRST, SECOND, THIRD, content, day, publish, put, stage
 
-from mlops_assets.lake import ConflictError, Lake, LakeError, TablePartition
+from mlops_assets.lake import ConflictError, Lake, LakeError, Publication, TablePartition
 
 
 def test_nothing_shows_before_publishing_and_all_tables_at_once_after(lake: Lake) -> None:
@@ -159,6 +160,143 @@ def test_a_removed_partition_disappears_whole_and_others_stay(lake: Lake) -> Non
     assert content(lake.snapshot()) == {"day=2013-01-02": {"a": b"2"}}
 
 
+def remove(lake: Lake, branch: str, keys: Sequence[TablePartition]) -> Publication:
+    with lake.transaction(branch, ["raw/flights"]) as transaction:
+        transaction.remove(keys)
+        return transaction.publish(f"made by {branch}", {"dagster/run_id": branch})
+
+
+def test_removing_what_another_writer_brings_meanwhile_loses_to_it(lake: Lake) -> None:
+    with (
+        pytest.raises(ConflictError, match=r"flights day=2013-01-01 was .* \(run tx-b"),
+        lake.transaction("tx-a", ["raw/flights"]) as late,
+    ):
+        stage(late, {SECOND: {"a": b"late"}})
+        late.remove([FIRST])
+        publish(lake, "tx-b", {FIRST: {"a": b"early"}})
+        late.publish("late", {})
+    assert content(lake.snapshot()) == {"day=2013-01-01": {"a": b"early"}}
+
+
+def test_removing_what_another_writer_changes_meanwhile_names_the_winner(lake: Lake) -> None:
+    publish(lake, "tx-a", {FIRST: {"a": b"1"}})
+    with (
+        pytest.raises(ConflictError, match=r"flights day=2013-01-01 was .* \(run tx-c"),
+        lake.transaction("tx-b", ["raw/flights"]) as late,
+    ):
+        late.remove([FIRST])
+        publish(lake, "tx-c", {FIRST: {"a": b"2"}})
+        late.publish("late", {})
+    assert content(lake.snapshot()) == {"day=2013-01-01": {"a": b"2"}}
+
+
+def test_changing_what_another_writer_removes_meanwhile_names_the_winner(lake: Lake) -> None:
+    publish(lake, "tx-a", {FIRST: {"a": b"1"}})
+    with (
+        pytest.raises(ConflictError, match=r"flights day=2013-01-01 was .* \(run tx-c"),
+        lake.transaction("tx-b", ["raw/flights"]) as late,
+    ):
+        stage(late, {FIRST: {"a": b"2"}})
+        remove(lake, "tx-c", [FIRST])
+        late.publish("late", {})
+    assert content(lake.snapshot()) == {}
+
+
+def test_two_writers_that_remove_the_same_partition_both_succeed(lake: Lake) -> None:
+    publish(lake, "tx-a", {FIRST: {"a": b"1"}})
+    with lake.transaction("tx-b", ["raw/flights"]) as late:
+        late.remove([FIRST])
+        remove(lake, "tx-c", [FIRST])
+        late.publish("late", {})
+    assert content(lake.snapshot()) == {}
+
+
+@pytest.mark.parametrize("winner", ["changes", "removes"])
+def test_a_publication_names_what_the_merge_holds_where_another_writer_came_right_before(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, winner: str
+) -> None:
+    from lakefs.branch import Branch
+
+    publish(lake, "tx-a", {FIRST: {"a": b"1"}})
+    merge_into = Branch.merge_into
+    theirs: list[Publication] = []
+
+    def overtaken(branch: Branch, *args: object, **kwargs: object) -> object:
+        monkeypatch.setattr(Branch, "merge_into", merge_into)
+        theirs.append(
+            publish(lake, "tx-c", {FIRST: {"a": b"other"}})
+            if winner == "changes"
+            else remove(lake, "tx-c", [FIRST])
+        )
+        return merge_into(branch, *args, **kwargs)
+
+    monkeypatch.setattr(Branch, "merge_into", overtaken)
+    ours = publish(lake, "tx-b", {FIRST: {"a": b"1"}, SECOND: {"a": b"2"}})
+
+    head = lake.snapshot().stored("raw/flights")
+    assert {part.key.partition: part.manifest for part in ours.partitions} == {
+        partition: stored.manifest for partition, stored in head.items()
+    }
+    names = {part.key: (part.commit, part.pin, part.changed) for part in ours.partitions}
+    assert names.pop(SECOND) == (ours.commit, ours.pin, True)
+    assert names == (
+        {FIRST: (theirs[0].commit, theirs[0].pin, False)} if winner == "changes" else {}
+    )
+
+
+def test_after_the_merge_a_failing_server_does_not_lose_the_publication(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(lake, "tx-a", {FIRST: {"a": b"1"}})
+    with monkeypatch.context() as patch:
+        _unreachable_after_a_merge(patch)
+        published = publish(lake, "tx-b", {FIRST: {"a": b"1"}, SECOND: {"a": b"2"}})
+
+    assert lake.head() == published.merge
+    assert {part.key: part.changed for part in published.partitions} == {FIRST: False, SECOND: True}
+    assert lake.work_branches() == ["tx-b"]
+
+
+def _unreachable_after_a_merge(patch: pytest.MonkeyPatch) -> None:
+    import urllib3
+    from lakefs.branch import Branch
+
+    merge_into = Branch.merge_into
+
+    def refuse(*_: object, **__: object) -> None:
+        raise urllib3.exceptions.HTTPError("connection lost")
+
+    def merge_and_lose(branch: Branch, *args: object, **kwargs: object) -> object:
+        merge = merge_into(branch, *args, **kwargs)
+        patch.setattr(urllib3.PoolManager, "request", refuse)
+        return merge
+
+    patch.setattr(Branch, "merge_into", merge_and_lose)
+
+
+def test_a_server_that_fails_while_names_are_looked_up_leaves_the_base_branch(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lakefs.exceptions import ServerException
+    from lakefs.reference import Reference
+
+    def fail(*_: object, **__: object) -> None:
+        raise ServerException(500, "broken")
+
+    before = publish(lake, "tx-a", {FIRST: {"a": b"1"}}).merge
+    monkeypatch.setattr(Reference, "log", fail)
+    with pytest.raises(LakeError, match="refused: broken"):
+        publish(lake, "tx-b", {FIRST: {"a": b"1"}, SECOND: {"a": b"2"}})
+    assert lake.head() == before
+
+
+def test_a_transaction_that_cannot_open_leaves_no_folder(lake: Lake) -> None:
+    lake.repo().branch("tx-a").create(lake.base_branch)
+    with pytest.raises(ConflictError), lake.transaction("tx-a", ["raw/flights"]):
+        pass
+    assert list(lake.scratch.glob("*")) == []
+
+
 def test_a_failed_transaction_leaves_its_branch_with_what_was_written(lake: Lake) -> None:
     with pytest.raises(ZeroDivisionError), lake.transaction("tx-a", ["raw/flights"]) as failing:
         stage(failing, {FIRST: {"a": b"1"}})
@@ -185,6 +323,32 @@ def test_a_rejected_result_is_committed_to_its_branch_for_the_post_mortem(lake: 
     assert content(lake.snapshot(kept)) == {"day=2013-01-01": {"a": b"1"}}
     assert lake.commit_info(kept)["metadata"] == {"dagster/run_id": "r"}
     assert content(lake.snapshot()) == {}
+
+
+def test_a_commit_that_the_server_refuses_is_not_taken_for_nothing_to_commit(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lakefs.branch import Branch
+    from lakefs.exceptions import BadRequestException
+
+    def refuse(*_: object, **__: object) -> None:
+        raise BadRequestException(400, "Bad Request", '{"message": "metadata too long"}')
+
+    monkeypatch.setattr(Branch, "commit", refuse)
+    with (
+        pytest.raises(LakeError, match="metadata too long"),
+        lake.transaction("tx-a", ["raw/flights"]) as rejected,
+    ):
+        stage(rejected, {FIRST: {"a": b"1"}})
+        rejected.keep("rejected", {})
+
+
+def test_keeping_what_equals_the_pinned_state_commits_nothing(lake: Lake) -> None:
+    head = publish(lake, "tx-a", {FIRST: {"a": b"1"}}).merge
+    with pytest.raises(ZeroDivisionError), lake.transaction("tx-b", ["raw/flights"]) as same:
+        stage(same, {FIRST: {"a": b"1"}})
+        assert same.keep("rejected", {}) == head
+        raise ZeroDivisionError
 
 
 def test_a_transaction_that_nobody_publishes_is_an_error(lake: Lake) -> None:
