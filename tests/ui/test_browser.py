@@ -77,4 +77,7 @@ def _its_pictures_show(page: Page) -> None:
         picture = page.locator(f"[role=dialog] img[alt='{name}']")
         picture.wait_for()
         assert picture.evaluate("image => image.complete && image.naturalWidth > 200")
-        page.locator("[role=dialog] button", has_text="Close").click()
+        shown = page.locator("[role=dialog]").filter(has=picture)
+        shown.get_by_role("button", name="Close").click()
+        # One that fades out still has its button, and the next picture's would be a second.
+        picture.wait_for(state="detached")
