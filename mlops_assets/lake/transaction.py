@@ -340,7 +340,7 @@ class Transaction:
             )
         run = (newest.metadata or {}).get("dagster/run_id", "an unnamed run")
         return (
-            f"{taken[0]}{f' and {len(taken) - 1} more' if len(taken) > 1 else ''} was changed "
+            f"{taken[0]}{f' and {len(taken) - 1} more' if len(taken) > 1 else ''} was published "
             f"by another writer meanwhile (run {run}, commit {newest.id[:12]}): nothing of "
             f"{self.branch} shows; materialize again to build on the new state."
         )

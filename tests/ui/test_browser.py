@@ -74,7 +74,7 @@ def _its_pictures_show(page: Page) -> None:
     for name in PICTURES:
         row = page.get_by_role("row").filter(has_text=name)
         row.get_by_text("[Show Markdown]").click()
-        picture = page.locator(f"[role=dialog] img[alt='{name}']")
+        picture = page.locator(f"img[alt='{name}']")
         picture.wait_for()
         assert picture.evaluate("image => image.complete && image.naturalWidth > 200")
         shown = page.locator("[role=dialog]").filter(has=picture)
