@@ -1,33 +1,44 @@
 """What tests of several folders share: real definitions, a lake, and installations."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
 import pytest
 from installation import BUILT_DAYS, Installation, copied, installed, open_lake
 
+from mlops_assets.components import dbt_manifest
 from mlops_assets.lake import Lake
-from mlops_assets.settings import settings
+from mlops_assets.settings import ROOT, settings
 
 
 @pytest.fixture(scope="session")
 def parsed_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A state directory that holds dbt's parsed project, which costs seconds, and no data."""
-    return tmp_path_factory.mktemp("parsed")
+    home = tmp_path_factory.mktemp("parsed")
+    with configured(home):
+        dbt_manifest.prepared(ROOT / "dbt_project")
+    return home
 
 
 @pytest.fixture(scope="session")
 def definitions(parsed_home: Path) -> dg.Definitions:
-    """The real definitions, loaded once; dbt parses the project once for all tests."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLOPS_HOME", str(parsed_home))
-        settings.cache_clear()
+    """The real definitions, loaded once."""
+    with configured(parsed_home):
         from mlops_assets.definitions import defs
 
-        loaded = defs()
+        return defs()
+
+
+@contextmanager
+def configured(home: Path) -> Iterator[None]:
+    """Have this process's settings name a state directory."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLOPS_HOME", str(home))
         settings.cache_clear()
-    return loaded
+        yield
+    settings.cache_clear()
 
 
 @pytest.fixture
