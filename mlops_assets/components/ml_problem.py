@@ -6,6 +6,7 @@ daemon can read, describe every dependency.
 """
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import dagster as dg
@@ -143,20 +144,11 @@ class MlProblem(dg.Component, dg.Model, dg.Resolvable):
         def training_set_asset(
             context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]
         ) -> Iterator[Any]:
-            with publishing.open_transaction(context, lake) as transaction:
-                written = {}
-                for partition in publishing.output_partitions(context):
-                    key = publishing.table_partition(context.asset_key, partition)
-                    folder = transaction.scratch / partition.path
-                    written[key] = (
-                        training_set.build(transaction.snapshot, partition, folder),
-                        folder,
-                    )
-                transaction.write(written)
-                publication = transaction.publish(
-                    publishing.step_message(context), publishing.commit_metadata(context)
-                )
-            yield from publishing.materializations(context, publication)
+            yield from publishing.publish_each(
+                context,
+                lake,
+                lambda snapshot, month, folder: (training_set.build(snapshot, month, folder), {}),
+            )
 
         return training_set_asset
 
@@ -184,34 +176,24 @@ class MlProblem(dg.Component, dg.Model, dg.Resolvable):
         ) -> Iterator[Any]:
             from mlops_assets.ml.training import train
 
-            with publishing.open_transaction(context, lake) as transaction:
-                written, shown = {}, {}
-                for partition in publishing.output_partitions(context):
-                    rows = self._rows(transaction.snapshot, training_set, partition, "train")
-                    model = train(
-                        rows,
-                        features=training_set.features,
-                        label=self.spine.label,
-                        keys=self.spine.keys,
-                        parameters=estimator,
-                    )
-                    folder = transaction.scratch / partition.path
-                    folder.mkdir(parents=True)
-                    (folder / MODEL_FILE).write_bytes(model.to_ubj())
-                    key = publishing.table_partition(context.asset_key, partition)
-                    written[key] = (Manifest.of_folder(folder), folder)
-                    shown[partition] = {
-                        "training rows": model.record.rows,
-                        "late among them": model.record.positives,
-                        "features": len(model.record.features),
-                    }
-                transaction.write(written)
-                publication = transaction.publish(
-                    publishing.step_message(context), publishing.commit_metadata(context)
+            def make(
+                snapshot: Snapshot, partition: Partition, folder: Path
+            ) -> tuple[Manifest, dict[str, Any]]:
+                model = train(
+                    self._rows(snapshot, training_set, partition, "train"),
+                    features=training_set.features,
+                    label=self.spine.label,
+                    keys=self.spine.keys,
+                    parameters=estimator,
                 )
-            yield from publishing.materializations(
-                context, publication, metadata={context.asset_key: shown}
-            )
+                (folder / MODEL_FILE).write_bytes(model.to_ubj())
+                return Manifest.of_folder(folder), {
+                    "training rows": model.record.rows,
+                    "late among them": model.record.positives,
+                    "features": len(model.record.features),
+                }
+
+            yield from publishing.publish_each(context, lake, make)
 
         return model_asset
 
@@ -242,41 +224,26 @@ class MlProblem(dg.Component, dg.Model, dg.Resolvable):
         ) -> Iterator[Any]:
             from mlops_assets.components.evaluation_report import evaluate_model, show
 
-            with publishing.open_transaction(context, lake) as transaction:
-                snapshot = transaction.snapshot
-                written, shown = {}, {}
-                for partition in publishing.output_partitions(context):
-                    source = publishing.table_partition(model_key, partition)
-                    evaluation, report = evaluate_model(
-                        snapshot.read(source, MODEL_FILE),
-                        train=self._rows(snapshot, training_set, partition, "train"),
-                        evaluate_on=self._rows(snapshot, training_set, partition, "evaluate"),
-                        label=self.spine.label,
-                        baseline=self.baseline,
-                        slices=self.slices,
-                        title=f"{self.name} {' '.join(v for _, v in partition.values)}",
-                        facts={
-                            "Model's SHA-256": snapshot.require(source.table, [partition])[
-                                partition
-                            ]
-                            .manifest.files[0]
-                            .sha256,
-                        },
-                    )
-                    folder = transaction.scratch / partition.path
-                    folder.mkdir(parents=True)
-                    (folder / REPORT_FILE).write_bytes(report.html)
-                    (folder / EVALUATION_FILE).write_bytes(evaluation.to_json())
-                    key = publishing.table_partition(context.asset_key, partition)
-                    written[key] = (Manifest.of_folder(folder), folder)
-                    shown[partition] = show(evaluation, report)
-                transaction.write(written)
-                publication = transaction.publish(
-                    publishing.step_message(context), publishing.commit_metadata(context)
+            def make(
+                snapshot: Snapshot, partition: Partition, folder: Path
+            ) -> tuple[Manifest, dict[str, Any]]:
+                source = publishing.table_partition(model_key, partition)
+                stored = snapshot.require(source.table, [partition])[partition]
+                evaluation, report = evaluate_model(
+                    snapshot.read(source, MODEL_FILE),
+                    train=self._rows(snapshot, training_set, partition, "train"),
+                    evaluate_on=self._rows(snapshot, training_set, partition, "evaluate"),
+                    label=self.spine.label,
+                    baseline=self.baseline,
+                    slices=self.slices,
+                    title=f"{self.name} {' '.join(value for _, value in partition.values)}",
+                    facts={"Model's SHA-256": stored.manifest.files[0].sha256},
                 )
-            yield from publishing.materializations(
-                context, publication, metadata={context.asset_key: shown}
-            )
+                (folder / REPORT_FILE).write_bytes(report.html)
+                (folder / EVALUATION_FILE).write_bytes(evaluation.to_json())
+                return Manifest.of_folder(folder), show(evaluation, report)
+
+            yield from publishing.publish_each(context, lake, make)
 
         return report_asset
 

@@ -7,8 +7,9 @@ materialized).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from graphlib import TopologicalSorter
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -16,9 +17,11 @@ import dagster as dg
 from mlops_assets.components.environment import environment
 from mlops_assets.lake import (
     Lake,
+    Manifest,
     Partition,
     Publication,
     PublishedPartition,
+    Snapshot,
     TablePartition,
     Transaction,
 )
@@ -143,6 +146,31 @@ def commit_metadata(context: dg.AssetExecutionContext) -> dict[str, str]:
             for key in sorted(context.selected_asset_keys)
         },
     }
+
+
+def publish_each(
+    context: dg.AssetExecutionContext,
+    lake: Lake,
+    make: Callable[[Snapshot, Partition, Path], tuple[Manifest, Mapping[str, Any]]],
+) -> Iterator[Any]:
+    """One transaction of an asset whose every partition is made by itself; yields its events.
+
+    Args:
+        context: The step's.
+        lake: Where.
+        make: Makes one partition from the pin, its files in the empty folder that it is given;
+            returns its manifest and what the UI is to show of it.
+    """
+    with open_transaction(context, lake) as transaction:
+        written, shown = {}, {}
+        for partition in sorted(output_partitions(context)):
+            folder = transaction.scratch / "partitions" / partition.path
+            folder.mkdir(parents=True)
+            manifest, shown[partition] = make(transaction.snapshot, partition, folder)
+            written[table_partition(context.asset_key, partition)] = (manifest, folder)
+        transaction.write(written)
+        publication = transaction.publish(step_message(context), commit_metadata(context))
+    yield from materializations(context, publication, metadata={context.asset_key: shown})
 
 
 def materializations(

@@ -109,14 +109,13 @@ class TrainingSet:
         Args:
             snapshot: The pin to read from.
             month: The partition to make, its one dimension the month.
-            folder: Where its file is written; made here.
+            folder: Where its file is written.
 
         Raises:
             MissingPartitionError: A day of its window does not exist at the pin.
         """
         import duckdb
 
-        folder.mkdir(parents=True)
         window = Window.of(dict(month.values)["month"], self.months, self.time_zone)
         days = [Partition.of({"day": day}) for day in window.days]
         with duckdb.connect() as connection:

@@ -234,6 +234,7 @@ def built(lake: Lake, world: World, folder: Path) -> Rows:
         described = describe_tables(folders)
         transaction.write({folders[place]: (found, place) for place, found in described.items()})
         transaction.publish("a world", {})
+    (folder / "training_set").mkdir(parents=True)
     TRAINING_SET.build(lake.snapshot(), MONTH, folder / "training_set")
     found = pq.read_table(folder / "training_set").to_pylist()
     assert len({row["event"] for row in found}) == len(found)
