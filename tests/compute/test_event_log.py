@@ -1,0 +1,79 @@
+"""Dagster's record on open connections holds what the stock storage holds."""
+
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
+
+from mlops_assets.compute.event_log import OPEN_RUNS, PooledSqliteEventLogStorage
+
+DAYS = dg.DailyPartitionsDefinition("2013-01-01", end_date="2013-01-06")
+POOLED = """
+telemetry: {enabled: false}
+event_log_storage:
+  module: mlops_assets.compute.event_log
+  class: PooledSqliteEventLogStorage
+  config:
+    dagster_home: {env: DAGSTER_HOME}
+"""
+STOCK = "telemetry: {enabled: false}\n"
+
+
+@dg.asset(
+    partitions_def=DAYS,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    check_specs=[dg.AssetCheckSpec("holds", asset="table")],
+)
+def table() -> dg.MaterializeResult:
+    return dg.MaterializeResult(
+        data_version=dg.DataVersion("one"), check_results=[dg.AssetCheckResult(passed=True)]
+    )
+
+
+def instance(home: Path, configuration: str, patch: pytest.MonkeyPatch) -> dg.DagsterInstance:
+    home.mkdir(exist_ok=True)
+    (home / "dagster.yaml").write_text(configuration)
+    patch.setenv("DAGSTER_HOME", str(home))
+    return dg.DagsterInstance.get()
+
+
+def run(record: dg.DagsterInstance) -> str:
+    days = DAYS.get_partition_keys()
+    tags = {
+        "dagster/asset_partition_range_start": days[0],
+        "dagster/asset_partition_range_end": days[-1],
+    }
+    return dg.materialize([table], instance=record, tags=tags).run_id
+
+
+def recorded(record: dg.DagsterInstance, run_id: str) -> list[tuple[str | None, str | None]]:
+    events = (entry.dagster_event for entry in record.all_logs(run_id))
+    return [(event.event_type_value, event.partition) for event in events if event]
+
+
+def test_both_storages_record_the_same_and_read_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with instance(tmp_path / "stock", STOCK, monkeypatch) as record:
+        expected = recorded(record, run(record))
+    with instance(tmp_path / "pooled", POOLED, monkeypatch) as record:
+        assert isinstance(record.event_log_storage, PooledSqliteEventLogStorage)
+        run_id = run(record)
+        assert recorded(record, run_id) == expected
+        assert record.get_materialized_partitions(table.key) == set(DAYS.get_partition_keys())
+    with instance(tmp_path / "pooled", STOCK, monkeypatch) as record:
+        assert type(record.event_log_storage) is SqliteEventLogStorage
+        assert recorded(record, run_id) == expected
+        assert record.get_materialized_partitions(table.key) == set(DAYS.get_partition_keys())
+        again = run(record)
+    with instance(tmp_path / "pooled", POOLED, monkeypatch) as record:
+        assert recorded(record, again) == expected
+
+
+def test_more_runs_than_stay_open_are_all_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with instance(tmp_path / "home", POOLED, monkeypatch) as record:
+        runs = [run(record) for _ in range(OPEN_RUNS + 2)]
+        assert len({tuple(recorded(record, run_id)) for run_id in runs}) == 1
