@@ -15,6 +15,7 @@ import dagster as dg
 from pydantic import Field
 
 from mlops_assets.components import dbt_manifest
+from mlops_assets.components.partition_files import FILE
 from mlops_assets.engines import duckdb as engine
 from mlops_assets.engines.as_of import FeatureView, as_of_join, feature_column
 from mlops_assets.engines.duckdb import literal, quote
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 PREDICTED_AT = "predicted_at"
 SPLIT = "split"
-FILE = "part-0.parquet"
 
 
 class Spine(dg.Model, dg.Resolvable):
