@@ -125,7 +125,9 @@ def _training_set(
             files = [str(tables / table / f"day={day:%Y-%m-%d}" / FILE) for day in days]
             schema, name = table.split("/")
             connection.execute(f"create schema if not exists {schema}")
-            connection.read_parquet(files, hive_partitioning=False).create_view(f"{schema}.{name}")
+            connection.execute(
+                f"create view {schema}.{name} as from read_parquet({files}, hive_partitioning = false)"
+            )
         events = f"""(
             select
                 *,

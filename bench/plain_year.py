@@ -28,6 +28,12 @@ MODELS = {
     "marts.fct_flights": "flight_date",
     "features.carrier_history": "feature_day",
     "features.route_history": "feature_day",
+    "features.origin_history": "feature_day",
+    "features.destination_history": "feature_day",
+    "features.flight_number_history": "feature_day",
+    "features.aircraft_history": "feature_day",
+    "features.origin_congestion": "feature_day",
+    "features.carrier_congestion": "feature_day",
     "features.weather_now": "feature_day",
     "features.calendar": "feature_day",
 }

@@ -116,93 +116,323 @@ left join raw.airlines on flights.carrier = airlines.carrier
 left join raw.planes on tail_number = tailnum
 order by all;
 
-create table hours as
-select hour as feature_at, cast(timezone('America/New_York', timezone('UTC', hour)) as date) as day
-from generate_series(
-    cast(getvariable('first_day') as timestamp),
-    cast(getvariable('last_day') as timestamp) + interval 2 days,
-    interval 1 hour
-) as series (hour)
-where day between getvariable('first_day') and getvariable('last_day');
+create macro local_day(instant) as
+    cast(timezone('America/New_York', timezone('UTC', instant)) as date);
+create macro midnight(day) as
+    timezone('UTC', timezone('America/New_York', cast(day as timestamp)));
+create macro in_year(day) as
+    day between getvariable('first_day') and getvariable('last_day');
 
--- Running totals of what was known at each hour at which something became known. A history is the
--- difference of two of them, seven days apart.
+create table days as
+select cast(day as date) as day
+from generate_series(getvariable('first_day'), getvariable('last_day'), interval 1 day) as series (day);
+
 create table outcomes as
 select
-    origin,
-    carrier,
-    dest,
-    date_trunc('hour', outcome_known_at + interval 59 minutes) as hour,
+    *,
+    outcome_known_at as k,
+    local_day(outcome_known_at) as known_day,
     coalesce(is_late, false) as late,
-    is_cancelled as cancelled,
-    coalesce(arrival_delay_minutes, 0) as delay_minutes
+    coalesce(arrival_delay_minutes, 0) as delay
 from marts.fct_flights
 where outcome_known_at <= scheduled_departure_at + interval 36 hours;
 
-create macro history(entity_of) as table
-with known as (
-    select
-        entity_of as entity,
-        origin,
-        hour,
-        sum(count(*)) over running as flights,
-        sum(count(*) filter (late)) over running as late,
-        sum(count(*) filter (cancelled)) over running as cancelled,
-        sum(sum(delay_minutes)) over running as delay_minutes
-    from outcomes
-    group by origin, entity, hour
-    window running as (partition by origin, entity order by hour)
+-- An outcome is added to its entity when it is known and taken away when a look-back has passed; sums
+-- over these changes, in order, are the histories.
+create macro history(entity_of, hour_list, day_list) as table
+with mine as (
+    select entity_of as entity, * from outcomes where entity_of is not null
 ),
 
-asked as (
-    select origin, entity, feature_at, day
-    from (select distinct origin, entity from known) cross join hours
+changes as (
+    select entity, k as moment, hour || 'h' as look_back, 1 as sign, late, is_cancelled, delay
+    from mine cross join unnest(hour_list) as hours (hour)
+    union all
+    select entity, k, day || 'd', 1, late, is_cancelled, delay
+    from mine cross join unnest(day_list) as back (day)
+    union all
+    select
+        entity,
+        date_trunc('hour', k + interval 59 minutes) + to_hours(hour),
+        hour || 'h', -1, late, is_cancelled, delay
+    from mine cross join unnest(hour_list) as hours (hour)
+    union all
+    select entity, midnight(known_day + day + 1), day || 'd', -1, late, is_cancelled, delay
+    from mine cross join unnest(day_list) as back (day)
+    union all
+    select entity, midnight(day), null, 0, false, false, 0
+    from (select distinct entity from mine) cross join days
 ),
 
-compared as (
+moments as (
     select
-        asked.*,
-        now.flights - coalesce(before.flights, 0) as flights,
-        now.late - coalesce(before.late, 0) as late,
-        now.cancelled - coalesce(before.cancelled, 0) as cancelled,
-        now.delay_minutes - coalesce(before.delay_minutes, 0) as delay_minutes
-    from asked
-    asof join known as now
-        on asked.origin = now.origin and asked.entity = now.entity
-        and asked.feature_at >= now.hour
-    asof left join known as before
-        on asked.origin = before.origin and asked.entity = before.entity
-        and asked.feature_at - interval 7 days >= before.hour
-    where now.hour > asked.feature_at - interval 8 days
+        entity,
+        moment,
+        bool_or(look_back is not null) as changed,
+        sum(sign) filter (look_back = '6h') as flights_6h,
+        sum(sign * late::int) filter (look_back = '6h') as late_6h,
+        sum(sign * is_cancelled::int) filter (look_back = '6h') as cancelled_6h,
+        sum(sign * delay) filter (look_back = '6h') as delay_6h,
+        sum(sign) filter (look_back = '1d') as flights_1d,
+        sum(sign * late::int) filter (look_back = '1d') as late_1d,
+        sum(sign * is_cancelled::int) filter (look_back = '1d') as cancelled_1d,
+        sum(sign * delay) filter (look_back = '1d') as delay_1d,
+        sum(sign) filter (look_back = '7d') as flights_7d,
+        sum(sign * late::int) filter (look_back = '7d') as late_7d,
+        sum(sign * is_cancelled::int) filter (look_back = '7d') as cancelled_7d,
+        sum(sign * delay) filter (look_back = '7d') as delay_7d,
+        sum(sign) filter (look_back = '28d') as flights_28d,
+        sum(sign * late::int) filter (look_back = '28d') as late_28d,
+        sum(sign * is_cancelled::int) filter (look_back = '28d') as cancelled_28d,
+        sum(sign * delay) filter (look_back = '28d') as delay_28d
+    from changes
+    group by entity, moment
 )
 
 select
-    day as feature_day,
-    feature_at,
-    origin,
+    local_day(moment) as feature_day,
+    moment as feature_at,
     entity,
-    cast(flights as integer) as flights_7d,
-    cast(late as integer) as late_7d,
-    cast(cancelled as integer) as cancelled_7d,
-    cast(delay_minutes as integer) as delay_minutes_7d,
-    late_7d / nullif(flights_7d - cancelled_7d, 0) as late_rate_7d,
-    cancelled_7d / nullif(flights_7d, 0) as cancelled_rate_7d,
-    delay_minutes_7d / nullif(flights_7d - cancelled_7d, 0) as mean_delay_minutes_7d
-from compared;
+    changed,
+    coalesce(sum(flights_6h) over so_far, 0) as flights_6h,
+    coalesce(sum(late_6h) over so_far, 0) as late_6h,
+    coalesce(sum(cancelled_6h) over so_far, 0) as cancelled_6h,
+    coalesce(sum(delay_6h) over so_far, 0) as delay_6h,
+    coalesce(sum(flights_1d) over so_far, 0) as flights_1d,
+    coalesce(sum(late_1d) over so_far, 0) as late_1d,
+    coalesce(sum(cancelled_1d) over so_far, 0) as cancelled_1d,
+    coalesce(sum(delay_1d) over so_far, 0) as delay_1d,
+    coalesce(sum(flights_7d) over so_far, 0) as flights_7d,
+    coalesce(sum(late_7d) over so_far, 0) as late_7d,
+    coalesce(sum(cancelled_7d) over so_far, 0) as cancelled_7d,
+    coalesce(sum(delay_7d) over so_far, 0) as delay_7d,
+    coalesce(sum(flights_28d) over so_far, 0) as flights_28d,
+    coalesce(sum(late_28d) over so_far, 0) as late_28d,
+    coalesce(sum(cancelled_28d) over so_far, 0) as cancelled_28d,
+    coalesce(sum(delay_28d) over so_far, 0) as delay_28d
+from moments
+window so_far as (partition by entity order by moment rows unbounded preceding);
 
 create table features.carrier_history as
 select
     feature_day,
     feature_at,
-    origin,
-    entity as carrier,
-    columns('_7d$') as 'carrier_\0'
-from history(carrier)
+    entity.origin as origin,
+    entity.carrier as carrier,
+    cast(flights_6h as integer) as carrier_flights_6h,
+    late_6h / nullif(flights_6h - cancelled_6h, 0) as carrier_late_rate_6h,
+    cancelled_6h / nullif(flights_6h, 0) as carrier_cancelled_rate_6h,
+    delay_6h / nullif(flights_6h - cancelled_6h, 0) as carrier_mean_delay_minutes_6h,
+    cast(flights_1d as integer) as carrier_flights_1d,
+    late_1d / nullif(flights_1d - cancelled_1d, 0) as carrier_late_rate_1d,
+    cancelled_1d / nullif(flights_1d, 0) as carrier_cancelled_rate_1d,
+    delay_1d / nullif(flights_1d - cancelled_1d, 0) as carrier_mean_delay_minutes_1d,
+    cast(flights_7d as integer) as carrier_flights_7d,
+    late_7d / nullif(flights_7d - cancelled_7d, 0) as carrier_late_rate_7d,
+    cancelled_7d / nullif(flights_7d, 0) as carrier_cancelled_rate_7d,
+    delay_7d / nullif(flights_7d - cancelled_7d, 0) as carrier_mean_delay_minutes_7d,
+    cast(flights_28d as integer) as carrier_flights_28d,
+    late_28d / nullif(flights_28d - cancelled_28d, 0) as carrier_late_rate_28d,
+    cancelled_28d / nullif(flights_28d, 0) as carrier_cancelled_rate_28d,
+    delay_28d / nullif(flights_28d - cancelled_28d, 0) as carrier_mean_delay_minutes_28d
+from history({'origin': origin, 'carrier': carrier}, [6], [1, 7, 28])
+where in_year(feature_day) and (changed or flights_28d > 0)
 order by all;
 
 create table features.route_history as
-select feature_day, feature_at, origin, entity as dest, columns('_7d$') as 'route_\0'
-from history(dest)
+select
+    feature_day,
+    feature_at,
+    entity.origin as origin,
+    entity.dest as dest,
+    cast(flights_6h as integer) as route_flights_6h,
+    late_6h / nullif(flights_6h - cancelled_6h, 0) as route_late_rate_6h,
+    delay_6h / nullif(flights_6h - cancelled_6h, 0) as route_mean_delay_minutes_6h,
+    cast(flights_1d as integer) as route_flights_1d,
+    late_1d / nullif(flights_1d - cancelled_1d, 0) as route_late_rate_1d,
+    delay_1d / nullif(flights_1d - cancelled_1d, 0) as route_mean_delay_minutes_1d,
+    cast(flights_7d as integer) as route_flights_7d,
+    late_7d / nullif(flights_7d - cancelled_7d, 0) as route_late_rate_7d,
+    delay_7d / nullif(flights_7d - cancelled_7d, 0) as route_mean_delay_minutes_7d
+from history({'origin': origin, 'dest': dest}, [6], [1, 7])
+where in_year(feature_day) and (changed or flights_7d > 0)
+order by all;
+
+create table features.origin_history as
+select
+    feature_day,
+    feature_at,
+    entity as origin,
+    cast(flights_6h as integer) as origin_flights_6h,
+    late_6h / nullif(flights_6h - cancelled_6h, 0) as origin_late_rate_6h,
+    cancelled_6h / nullif(flights_6h, 0) as origin_cancelled_rate_6h,
+    delay_6h / nullif(flights_6h - cancelled_6h, 0) as origin_mean_delay_minutes_6h,
+    cast(flights_1d as integer) as origin_flights_1d,
+    late_1d / nullif(flights_1d - cancelled_1d, 0) as origin_late_rate_1d,
+    cancelled_1d / nullif(flights_1d, 0) as origin_cancelled_rate_1d,
+    delay_1d / nullif(flights_1d - cancelled_1d, 0) as origin_mean_delay_minutes_1d
+from history(origin, [6], [1])
+where in_year(feature_day) and (changed or flights_1d > 0)
+order by all;
+
+create table features.destination_history as
+select
+    feature_day,
+    feature_at,
+    entity as dest,
+    cast(flights_6h as integer) as destination_flights_6h,
+    late_6h / nullif(flights_6h - cancelled_6h, 0) as destination_late_rate_6h,
+    delay_6h / nullif(flights_6h - cancelled_6h, 0) as destination_mean_delay_minutes_6h,
+    cast(flights_1d as integer) as destination_flights_1d,
+    late_1d / nullif(flights_1d - cancelled_1d, 0) as destination_late_rate_1d,
+    delay_1d / nullif(flights_1d - cancelled_1d, 0) as destination_mean_delay_minutes_1d,
+    cast(flights_7d as integer) as destination_flights_7d,
+    late_7d / nullif(flights_7d - cancelled_7d, 0) as destination_late_rate_7d,
+    delay_7d / nullif(flights_7d - cancelled_7d, 0) as destination_mean_delay_minutes_7d
+from history(dest, [6], [1, 7])
+where in_year(feature_day) and (changed or flights_7d > 0)
+order by all;
+
+create table features.flight_number_history as
+select
+    feature_day,
+    feature_at,
+    entity.carrier as carrier,
+    entity.flight_number as flight_number,
+    cast(flights_7d as integer) as flight_number_flights_7d,
+    late_7d / nullif(flights_7d - cancelled_7d, 0) as flight_number_late_rate_7d,
+    delay_7d / nullif(flights_7d - cancelled_7d, 0) as flight_number_mean_delay_minutes_7d,
+    cast(flights_28d as integer) as flight_number_flights_28d,
+    late_28d / nullif(flights_28d - cancelled_28d, 0) as flight_number_late_rate_28d,
+    delay_28d / nullif(flights_28d - cancelled_28d, 0) as flight_number_mean_delay_minutes_28d
+from history({'carrier': carrier, 'flight_number': flight_number}, cast([] as integer[]), [7, 28])
+where in_year(feature_day) and (changed or flights_28d > 0)
+order by all;
+
+create table features.aircraft_history as
+select
+    feature_day,
+    feature_at,
+    entity as tail_number,
+    cast(flights_1d as integer) as aircraft_flights_1d,
+    late_1d / nullif(flights_1d - cancelled_1d, 0) as aircraft_late_rate_1d,
+    delay_1d / nullif(flights_1d - cancelled_1d, 0) as aircraft_mean_delay_minutes_1d,
+    cast(flights_28d as integer) as aircraft_flights_28d,
+    late_28d / nullif(flights_28d - cancelled_28d, 0) as aircraft_late_rate_28d,
+    delay_28d / nullif(flights_28d - cancelled_28d, 0) as aircraft_mean_delay_minutes_28d
+from history(tail_number, cast([] as integer[]), [1, 28])
+where in_year(feature_day) and (changed or flights_28d > 0)
+order by all;
+
+-- Every flight at every moment of a grid at which it was to be seen, and at one more.
+create macro next_on_grid(instant, step) as
+    time_bucket(to_minutes(step), instant + to_minutes(step - 1), timestamp '2013-01-01');
+
+create macro congestion(entity_of, step) as table
+with flights as (
+    select
+        *,
+        entity_of as entity,
+        least(departed_at, scheduled_departure_at + interval 6 hours) as overdue_until
+    from marts.fct_flights
+    where departed_at is not null
+),
+
+seen as (
+    select
+        unnest(generate_series(
+            next_on_grid(departed_at, step),
+            next_on_grid(departed_at, step) + interval 3 hours,
+            to_minutes(step)
+        )) as moment,
+        *
+    from flights
+),
+
+waiting as (
+    select
+        unnest(generate_series(
+            next_on_grid(scheduled_departure_at, step),
+            next_on_grid(overdue_until, step),
+            to_minutes(step)
+        )) as moment,
+        *
+    from flights
+    where next_on_grid(scheduled_departure_at, step) < overdue_until
+),
+
+departures as (
+    select
+        moment,
+        entity,
+        count(*) filter (departed_at > moment - interval 1 hour) as n_1h,
+        count(*) filter (departed_at > moment - interval 1 hour and departure_delay_minutes > 15)
+            as late_1h,
+        coalesce(sum(departure_delay_minutes) filter (departed_at > moment - interval 1 hour), 0)
+            as delay_1h,
+        count(*) filter (departed_at > moment - interval 3 hours) as n_3h,
+        count(*) filter (departed_at > moment - interval 3 hours and departure_delay_minutes > 15)
+            as late_3h,
+        coalesce(sum(departure_delay_minutes) filter (departed_at > moment - interval 3 hours), 0)
+            as delay_3h
+    from seen
+    group by all
+),
+
+overdue as (
+    select
+        moment,
+        entity,
+        count(*) filter (departed_at > moment and moment < scheduled_departure_at + interval 6 hours)
+            as n,
+        coalesce(
+            sum(date_sub('minute', scheduled_departure_at, moment)) filter (
+                departed_at > moment and moment < scheduled_departure_at + interval 6 hours
+            ), 0
+        ) as minutes
+    from waiting
+    group by all
+)
+
+select
+    local_day(moment) as feature_day,
+    moment as feature_at,
+    entity,
+    columns(departures.* exclude (moment, entity)),
+    coalesce(overdue.n, 0) as overdue,
+    coalesce(overdue.minutes, 0) as minutes
+from departures
+full join overdue using (moment, entity)
+where in_year(local_day(moment));
+
+create table features.origin_congestion as
+select
+    feature_day,
+    feature_at,
+    entity as origin,
+    cast(coalesce(n_1h, 0) as integer) as origin_departures_1h,
+    late_1h / nullif(n_1h, 0) as origin_late_departure_rate_1h,
+    delay_1h / nullif(n_1h, 0) as origin_mean_departure_delay_minutes_1h,
+    cast(coalesce(n_3h, 0) as integer) as origin_departures_3h,
+    late_3h / nullif(n_3h, 0) as origin_late_departure_rate_3h,
+    delay_3h / nullif(n_3h, 0) as origin_mean_departure_delay_minutes_3h,
+    cast(overdue as integer) as origin_overdue_flights,
+    minutes / nullif(overdue, 0) as origin_mean_overdue_minutes
+from congestion(origin, 10)
+order by all;
+
+create table features.carrier_congestion as
+select
+    feature_day,
+    feature_at,
+    entity.origin as origin,
+    entity.carrier as carrier,
+    cast(coalesce(n_3h, 0) as integer) as carrier_departures_3h,
+    late_3h / nullif(n_3h, 0) as carrier_late_departure_rate_3h,
+    delay_3h / nullif(n_3h, 0) as carrier_mean_departure_delay_minutes_3h,
+    cast(overdue as integer) as carrier_overdue_flights,
+    minutes / nullif(overdue, 0) as carrier_mean_overdue_minutes
+from congestion({'origin': origin, 'carrier': carrier}, 15)
 order by all;
 
 create table features.weather_now as

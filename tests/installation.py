@@ -21,7 +21,19 @@ RAW = ("raw/flights", "raw/weather")
 WHOLE = ("raw/planes", "raw/airports", "raw/airlines")
 MARTS = ("staging/stg_flights", "staging/stg_weather", "marts/fct_flights")
 FEATURES = tuple(
-    f"features/{name}" for name in ("carrier_history", "route_history", "weather_now", "calendar")
+    f"features/{name}"
+    for name in (
+        "carrier_history",
+        "route_history",
+        "origin_history",
+        "destination_history",
+        "flight_number_history",
+        "aircraft_history",
+        "origin_congestion",
+        "carrier_congestion",
+        "weather_now",
+        "calendar",
+    )
 )
 DAILY = (*RAW, *MARTS, *FEATURES)
 

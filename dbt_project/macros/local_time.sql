@@ -46,3 +46,10 @@
 {% macro next_whole_hour(instant) -%}
     date_trunc('hour', {{ add_minutes(instant, 59) }})
 {%- endmacro %}
+
+{#- The first instant on a grid of `step` minutes (a divisor of 60) that is not before an instant in
+    whole minutes. -#}
+{% macro next_step(instant, step) -%}
+    {%- set past = "mod(cast(extract(minute from " ~ instant ~ ") as integer), " ~ step ~ ")" -%}
+    {{ add_minutes(instant, "mod(" ~ step ~ " - " ~ past ~ ", " ~ step ~ ")") }}
+{%- endmacro %}

@@ -55,6 +55,24 @@
     {{ start_of_day("date '" ~ partition_window().first_day ~ "'") }}
 {%- endmacro %}
 
+{#- The UTC instant at which the partition window ends: midnight after its last local day. -#}
+{% macro window_end() -%}
+    {{ start_of_day(add_days("date '" ~ partition_window().last_day ~ "'", 1)) }}
+{%- endmacro %}
+
+{#- A relation of the window's hours: `hour_at`, a whole hour (UTC), and `feature_day`, its local day. -#}
+{% macro window_hours() -%}
+    (
+        select {{ local_day('hour_at') }} as feature_day, hour_at
+        from (
+            select {{ add_minutes(window_start(), 'n * 60') }} as hour_at
+            -- The day on which clocks go back has 25 hours.
+            from {{ number_series(partition_window().days * 24 + 1) }} as series
+        ) as candidates
+        where {{ in_window(local_day('hour_at')) }}
+    )
+{%- endmacro %}
+
 {#- Every local day of the partition window as text, in order. -#}
 {% macro window_days() -%}
     {%- set window = partition_window() -%}

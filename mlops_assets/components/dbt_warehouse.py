@@ -57,12 +57,12 @@ class DbtWarehouse(dg.Component, dg.Model, dg.Resolvable):
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Make one multi-asset of each step."""
         project = DbtProject(context.project_root / self.project)
+        manifest = dbt_manifest.load(project.project_dir)
+        profiles = (project.project_dir / "profiles.yml").read_text()
         warehouse = Warehouse(
             project=project,
-            manifest=dbt_manifest.load(project.project_dir),
-            translator=WarehouseTranslator(
-                self.owner, (project.project_dir / "profiles.yml").read_text()
-            ),
+            manifest=manifest,
+            translator=WarehouseTranslator(self.owner, profiles, manifest),
         )
         partitions = dg.DailyPartitionsDefinition(
             start_date=self.first_day, end_date=self.end_day, timezone=self.time_zone
@@ -78,12 +78,14 @@ class WarehouseTranslator(DagsterDbtTranslator):
     Args:
         owner: Who owns a model that names no owner.
         profiles: The text of `profiles.yml`, whose settings change the bytes that models write.
+        manifest: The content of the project's `manifest.json`.
     """
 
-    def __init__(self, owner: str, profiles: str) -> None:
+    def __init__(self, owner: str, profiles: str, manifest: Mapping[str, Any]) -> None:
         super().__init__(DagsterDbtTranslatorSettings(enable_code_references=True))
         self._owner = owner
         self._profiles = profiles
+        self._look_backs = _longest_look_backs(manifest)
 
     def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
         """Schema and name, for sources and models alike: the table's name in the lake."""
@@ -116,8 +118,14 @@ class WarehouseTranslator(DagsterDbtTranslator):
         dbt_resource_props: Mapping[str, Any],
         dbt_parent_resource_props: Mapping[str, Any],
     ) -> dg.PartitionMapping | None:
-        """A feature view maps to its own day and its look-back; any other model to its own day."""
-        look_back = int(_feature_view(dbt_resource_props).get("look_back_days", 0))
+        """A feature view maps to its own day and a look-back; any other model to its own day.
+
+        The look-back is the longest of all views of that parent: Dagster takes one mapping of a
+        parent for a whole step. The SQL of each reads its own look-back and no more.
+        """
+        look_back = 0
+        if _feature_view(dbt_resource_props):
+            look_back = self._look_backs.get(dbt_parent_resource_props["unique_id"], 0)
         if look_back and "partition_by" in dbt_parent_resource_props.get("config", {}):
             return dg.TimeWindowPartitionMapping(
                 start_offset=-look_back, allow_nonexistent_upstream_partitions=True
@@ -156,6 +164,16 @@ def _code_version(manifest: Mapping[str, Any], model: Mapping[str, Any], profile
 def _feature_view(properties: Mapping[str, Any]) -> Mapping[str, Any]:
     view: Mapping[str, Any] = properties.get("config", {}).get("meta", {}).get("feature_view", {})
     return view
+
+
+def _longest_look_backs(manifest: Mapping[str, Any]) -> dict[str, int]:
+    """The longest look-back, in days, that any feature view has on each parent."""
+    longest: dict[str, int] = {}
+    for node in manifest["nodes"].values():
+        look_back = int(_feature_view(node).get("look_back_days", 0))
+        for parent in node["depends_on"].get("nodes", []):
+            longest[parent] = max(look_back, longest.get(parent, 0))
+    return longest
 
 
 @dataclass(frozen=True)

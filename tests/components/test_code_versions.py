@@ -37,7 +37,7 @@ def manifest(parsed_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MAN
 
 
 def model_versions(manifest: MANIFEST, profiles: str = "") -> dict[str, str | None]:
-    translator = WarehouseTranslator("team:a", profiles)
+    translator = WarehouseTranslator("team:a", profiles, manifest)
     project = DbtProject(ROOT / "dbt_project")
     return {
         node["name"]: translator.get_asset_spec(manifest, unique_id, project).code_version
@@ -69,7 +69,14 @@ def test_what_writes_the_files_changes_the_code_version_of_every_model(
 def test_a_macro_changes_the_code_versions_of_those_who_call_it(manifest: MANIFEST) -> None:
     before = model_versions(manifest)
     manifest["macros"]["macro.mlops_assets.outcome_history"]["macro_sql"] += "-- "
-    assert changed(before, model_versions(manifest)) == {"carrier_history", "route_history"}
+    assert changed(before, model_versions(manifest)) == {
+        "aircraft_history",
+        "carrier_history",
+        "destination_history",
+        "flight_number_history",
+        "origin_history",
+        "route_history",
+    }
 
 
 def test_the_profiles_change_the_code_version_of_every_model(manifest: MANIFEST) -> None:
@@ -80,7 +87,7 @@ def test_the_profiles_change_the_code_version_of_every_model(manifest: MANIFEST)
 def problem_versions(**declared: Any) -> dict[str, str | None]:
     attributes = yaml.safe_load(DECLARATION.read_text())["attributes"]
     spine = attributes["spine"] | declared.pop("spine", {})
-    problem = MlProblem(**{**attributes, "spine": spine, **declared})
+    problem = MlProblem.model_validate({**attributes, "spine": spine, **declared})
     context = cast("dg.ComponentLoadContext", SimpleNamespace(project_root=ROOT))
     return {
         key.path[-1]: asset.code_versions_by_key[key]
@@ -95,11 +102,17 @@ def problem_versions(**declared: Any) -> dict[str, str | None]:
     ("declared", "assets"),
     [
         ({"baseline": ["carrier"]}, {"evaluation_report"}),
-        ({"slices": ["carrier"]}, {"evaluation_report"}),
-        ({"estimator": {"seed": 1}}, {"model"}),
+        ({"gates": {}}, {"evaluation_report"}),
+        ({"costs": {"false_alarm": 1, "miss": 1}}, {"evaluation_report"}),
+        ({"slices": ["carrier", "flight_date"]}, {"evaluation_report"}),
+        ({"estimator": {"seed": 1}}, {"model", "champion"}),
+        ({"estimator": {"seed": 2013, "rounds": 7}}, {"model"}),
         ({"spine": {"features": ["carrier"]}}, {"training_set", "model"}),
-        ({"feature_views": ["weather_now"]}, {"training_set", "model"}),
-        ({"spine": {"label": "a"}}, {"training_set", "model", "evaluation_report"}),
+        ({"feature_views": ["calendar"]}, {"training_set", "model"}),
+        (
+            {"spine": {"label": "is_cancelled"}},
+            {"training_set", "model", "evaluation_report", "champion"},
+        ),
         ({"owner": "team:b", "description": "b"}, set()),
     ],
 )
@@ -127,8 +140,9 @@ def edited(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     ("module", "assets"),
     [
         ("evaluation_report", {"evaluation_report"}),
-        ("ml_problem", {"model", "evaluation_report"}),
-        ("training_set", {"training_set", "model", "evaluation_report"}),
+        ("champion", {"champion"}),
+        ("problem_assets", {"model", "evaluation_report", "champion"}),
+        ("training_set", {"training_set", "model", "evaluation_report", "champion"}),
     ],
 )
 def test_a_module_changes_the_code_versions_of_what_it_makes(

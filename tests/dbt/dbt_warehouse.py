@@ -15,7 +15,7 @@ import duckdb
 from mlops_assets.components import dbt_build
 
 PROJECT = Path(__file__).parents[2] / "dbt_project"
-FIRST_DAY = dt.date(2013, 10, 18)
+FIRST_DAY = dt.date(2013, 10, 1)
 LAST_DAY = dt.date(2013, 11, 6)
 LONG_DAY = dt.date(2013, 11, 3)
 MODELS = sorted(f"{file.parent.name}/{file.stem}" for file in (PROJECT / "models").glob("*/*.sql"))

@@ -1,27 +1,39 @@
-{#- The outcomes of the last seven days for each hour and each entity of `entities` (columns of
-    fct_flights); the value columns are named `<prefix>_…_7d`.
+{#- How the flights of each entity (`entities`, columns of fct_flights) fared lately, told anew at
+    every minute at which that changes; the value columns are named `<prefix>_…_<look-back>`.
 
-    An outcome counts at hour h when h - 7 days < outcome_known_at <= h. Knowledge is rounded up to
-    the hour at which it first counts, which changes no sum, as every h is a whole hour. An outcome
-    adds to its entity at that hour and is taken away 168 hours later; a running sum over these
-    changes, repeated until the next change, gives every hour. (Joining each hour to its seven days
-    of outcomes reads 55 million pairs a year; a running sum over every hour took 11 s for routes
-    where this takes 1 s.) Sums are of integers, divided once: sums of doubles differ from run to run.
+    A look-back of `hours` begins at a whole hour, one of `days` at the local midnight that many days
+    ago; both end now. So an outcome enters when it is known, and leaves at a whole hour or at
+    midnight, where many leave at once: with sliding ends a year of aircraft had twice the rows.
+    It adds to its entity when it enters and is taken away when it leaves, and a running sum over
+    these changes gives each minute. (Joining each minute to its outcomes reads hundreds of millions
+    of pairs a year.) Sums are of integers, divided once: sums of doubles differ from run to run.
 
-    An entity has rows from its first outcome until a day after its last one left the seven days.
-    During that day its counts are zero, so that an as-of join which takes the newest row finds
-    "nothing lately" and not the last busy week of a route that is no longer flown.
+    Each local day begins with a row for every entity that has an outcome in its longest look-back.
+    So the newest row before any moment lies in the same day, an entity that stopped flying is not
+    found any more a day later, and no day needs another day of the view.
 
     An outcome known more than 36 hours after schedule never counts (the slowest of 2013 took 33).
-    This bounds what an hour can depend on: 8 days and 36 hours, inside the 10 days of look-back. -#}
-{% macro outcome_history(prefix, entities) -%}
+    This bounds what a day can depend on: its longest look-back and two days of flights. -#}
+{% macro outcome_history(prefix, entities, hours=[], days=[], with_cancelled=false) -%}
     {%- set keys = entities | join(', ') -%}
-    {%- set totals = ['remembered', 'flights', 'late', 'cancelled', 'delay_minutes'] -%}
-    {%- set next_change = 'lead(feature_at) over (partition by ' ~ keys ~ ' order by feature_at)' -%}
+    {%- set totals = ['flights', 'late', 'cancelled', 'delay_minutes'] -%}
+    {%- set look_backs = [] -%}
+    {%- for count in hours -%}
+        {%- do look_backs.append({
+            'name': count ~ 'h', 'leaves': add_minutes(next_whole_hour('known_at'), count * 60)
+        }) -%}
+    {%- endfor -%}
+    {%- for count in days -%}
+        {%- do look_backs.append({
+            'name': count ~ 'd', 'leaves': start_of_day(add_days('known_day', count + 1))
+        }) -%}
+    {%- endfor -%}
+    {%- set longest = look_backs[-1].name -%}
 with outcomes as (
     select
         {{ keys }},
-        {{ next_whole_hour('outcome_known_at') }} as first_hour,
+        outcome_known_at as known_at,
+        {{ local_day('outcome_known_at') }} as known_day,
         1 as flights,
         case when is_late then 1 else 0 end as late,
         case when is_cancelled then 1 else 0 end as cancelled,
@@ -30,62 +42,93 @@ with outcomes as (
     where {{ in_look_back('flight_date') }}
         and outcome_known_at is not null
         and {{ minutes_between('scheduled_departure_at', 'outcome_known_at') }} <= 36 * 60
+        {%- for entity in entities %}
+        and {{ entity }} is not null
+        {%- endfor %}
 ),
 
--- The zone is asked once an hour here; asked for each of 1.6 million rows it took a third of the time.
-hours as (
-    select {{ local_day('feature_at') }} as feature_day, feature_at
-    from (
-        select {{ add_minutes(window_start(), 'n * 60') }} as feature_at
-        -- The day on which clocks go back has 25 hours.
-        from {{ number_series(partition_window().days * 24 + 1) }} as series
-    ) as candidates
-    where {{ in_window(local_day('feature_at')) }}
-),
+hours as {{ window_hours() }},
 
--- Before the window only the balance matters, so older changes are moved to its first hour.
 changes as (
+    {%- for step in ['enters'] + look_backs %}
     select
         {{ keys }},
-        greatest({{ add_minutes('first_hour', 'step.minutes') }}, {{ window_start() }}) as feature_at,
-        cast(sum(step.remembered) as integer) as remembered
-        {%- for total in totals[1:] %},
-        cast(sum(step.counted * {{ total }}) as integer) as {{ total }}
+        {{ 'known_at' if step == 'enters' else step.leaves }} as changed_at,
+        {%- for look_back in look_backs %}
+        {%- for total in totals %}
+        {% if step == 'enters' -%} {{ total }}
+        {%- elif step.name == look_back.name -%} -{{ total }}
+        {%- else -%} 0
+        {%- endif %} as {{ total }}_{{ look_back.name }},
         {%- endfor %}
+        {%- endfor %}
+        1 as is_change
     from outcomes
-    cross join (values (0, 1, 1), (7 * 1440, 0, -1), (8 * 1440, -1, 0))
-        as step (minutes, remembered, counted)
+    union all
+    {%- endfor %}
+    select
+        {{ keys }},
+        midnights.midnight as changed_at,
+        {%- for look_back in look_backs %}
+        {%- for total in totals %}
+        0 as {{ total }}_{{ look_back.name }},
+        {%- endfor %}
+        {%- endfor %}
+        0 as is_change
+    from (select distinct {{ keys }} from outcomes) as entities
+    cross join (select min(hour_at) as midnight from hours group by feature_day) as midnights
+),
+
+-- Before the window only the balance matters, so older changes are moved to its first minute.
+moments as (
+    select
+        {{ keys }},
+        greatest(changed_at, {{ window_start() }}) as feature_at,
+        max(case when changed_at >= {{ window_start() }} then is_change else 0 end) as is_change
+        {%- for look_back in look_backs %}
+        {%- for total in totals %},
+        cast(sum({{ total }}_{{ look_back.name }}) as integer) as {{ total }}_{{ look_back.name }}
+        {%- endfor %}
+        {%- endfor %}
+    from changes
+    where changed_at < {{ window_end() }}
     group by {{ range(1, entities | length + 2) | join(', ') }}
 ),
 
-totals as (
+balances as (
     select
         {{ keys }},
         feature_at,
-        cast({{ minutes_between('feature_at', next_change) }} / 60 as integer) as hours
+        is_change
+        {%- for look_back in look_backs %}
         {%- for total in totals %},
-        cast(sum({{ total }}) over (
-            partition by {{ keys }} order by feature_at
-            rows between unbounded preceding and current row
-        ) as integer) as {{ total }}
+        cast(sum({{ total }}_{{ look_back.name }}) over so_far as integer)
+            as {{ total }}_{{ look_back.name }}
         {%- endfor %}
-    from changes
+        {%- endfor %}
+    from moments
+    window so_far as (
+        partition by {{ keys }} order by feature_at
+        rows between unbounded preceding and current row
+    )
 )
 
 select
     hours.feature_day,
-    hours.feature_at,
-    {{ keys }},
-    flights as {{ prefix }}_flights_7d,
-    late as {{ prefix }}_late_7d,
-    cancelled as {{ prefix }}_cancelled_7d,
-    delay_minutes as {{ prefix }}_delay_minutes_7d,
-    late / nullif(flights - cancelled, 0) as {{ prefix }}_late_rate_7d,
-    cancelled / nullif(flights, 0) as {{ prefix }}_cancelled_rate_7d,
-    delay_minutes / nullif(flights - cancelled, 0) as {{ prefix }}_mean_delay_minutes_7d
-from totals
--- What is remembered changes within 8 days, if only by being forgotten.
-inner join {{ number_series(8 * 24) }} as series on series.n < totals.hours
-inner join hours on hours.feature_at = {{ add_minutes('totals.feature_at', 'series.n * 60') }}
-where totals.remembered > 0
+    feature_at,
+    {{ keys }}
+    {%- for look_back in look_backs %}
+    {%- set name = look_back.name %}
+    {%- set arrived = 'nullif(flights_' ~ name ~ ' - cancelled_' ~ name ~ ', 0)' %},
+    flights_{{ name }} as {{ prefix }}_flights_{{ name }},
+    late_{{ name }} / {{ arrived }} as {{ prefix }}_late_rate_{{ name }},
+    {%- if with_cancelled %}
+    cancelled_{{ name }} / nullif(flights_{{ name }}, 0) as {{ prefix }}_cancelled_rate_{{ name }},
+    {%- endif %}
+    delay_minutes_{{ name }} / {{ arrived }} as {{ prefix }}_mean_delay_minutes_{{ name }}
+    {%- endfor %}
+from balances
+-- The zone is asked once an hour; asked for each row it took a third of the time.
+inner join hours on hours.hour_at = date_trunc('hour', feature_at)
+where flights_{{ longest }} > 0 or is_change = 1
 {%- endmacro %}

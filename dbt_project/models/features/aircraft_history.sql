@@ -1,0 +1,1 @@
+{{ outcome_history('aircraft', ['tail_number'], days=[1, 28]) }}

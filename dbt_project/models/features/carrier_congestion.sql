@@ -1,0 +1,1 @@
+{{ congestion('carrier', ['origin', 'carrier'], step=15, hours=[3]) }}

@@ -1,0 +1,1 @@
+{{ outcome_history('flight_number', ['carrier', 'flight_number'], days=[7, 28]) }}

@@ -1,0 +1,1 @@
+{{ congestion('origin', ['origin'], step=10, hours=[1, 3]) }}

@@ -1,0 +1,1 @@
+{{ outcome_history('origin', ['origin'], hours=[6], days=[1], with_cancelled=true) }}
