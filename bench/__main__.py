@@ -10,12 +10,14 @@ from bench.bookkeeping import BOOKKEEPING
 from bench.figures import Benchmark, Figure, append, machine_facts, table
 from bench.increment import INCREMENT
 from bench.load import LOADING
+from bench.problem import PROBLEM
 from bench.processes import ROOT
 from bench.upload import UPLOAD
 from bench.year import YEAR
 
 BENCHMARKS = {
-    benchmark.name: benchmark for benchmark in (UPLOAD, LOADING, YEAR, INCREMENT, BOOKKEEPING)
+    benchmark.name: benchmark
+    for benchmark in (UPLOAD, LOADING, YEAR, INCREMENT, PROBLEM, BOOKKEEPING)
 }
 RESULTS = ROOT / "bench" / "results.jsonl"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 PROBLEM = "flight_delay"
 
@@ -36,13 +37,15 @@ class Request:
 
     Attributes:
         days: First and last day; all days if None.
-        month: The month to train for and evaluate on; the latest if None.
+        months: First and last month to train for and evaluate on; the latest month if None.
         origins: The airports to train for; all if empty.
+        models_only: Leave the days alone: their features exist.
     """
 
     days: tuple[str, str] | None = None
-    month: str | None = None
+    months: tuple[str, str] | None = None
     origins: Sequence[str] = ()
+    models_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,18 +71,27 @@ def days_span(text: str) -> tuple[str, str]:
     Raises:
         RequestError: The text is neither.
     """
-    from datetime import date
+    return _span(text, "%Y-%m-%d", "days: write 2013-01-01..2013-01-07")
 
+
+def months_span(text: str) -> tuple[str, str]:
+    """Read `2013-04..2013-12`, or a single month.
+
+    Raises:
+        RequestError: The text is neither.
+    """
+    return _span(text, "%Y-%m", "months: write 2013-04..2013-12")
+
+
+def _span(text: str, form: str, usage: str) -> tuple[str, str]:
     first, parted, last = text.partition("..")
     try:
-        span = date.fromisoformat(first), date.fromisoformat(last if parted else first)
+        span = datetime.strptime(first, form), datetime.strptime(last if parted else first, form)
     except ValueError as error:
-        raise RequestError(
-            f"{text!r} is no range of days: write 2013-01-01..2013-01-07."
-        ) from error
+        raise RequestError(f"{text!r} is no range of {usage}.") from error
     if span[0] > span[1]:
         raise RequestError(f"{text!r} ends before it begins.")
-    return span[0].isoformat(), span[1].isoformat()
+    return span[0].strftime(form), span[1].strftime(form)
 
 
 def launches(request: Request, calendar: Calendar) -> list[Launch]:
@@ -96,16 +108,19 @@ def launches(request: Request, calendar: Calendar) -> list[Launch]:
             raise RequestError(
                 f"there is no day {day}: the data covers {calendar.days[0]} to {calendar.days[-1]}."
             )
-    if request.month is not None and request.month not in calendar.months:
-        raise RequestError(
-            f"there is no model of {request.month}: months are {calendar.months[0]} to "
-            f"{calendar.months[-1]}."
-        )
+    for month in request.months or ():
+        if month not in calendar.months:
+            raise RequestError(
+                f"there is no model of {month}: months are {calendar.months[0]} to "
+                f"{calendar.months[-1]}."
+            )
     unknown = [origin for origin in request.origins if origin not in calendar.origins]
     if unknown:
         raise RequestError(f"there is no origin {unknown[0]}: use {', '.join(calendar.origins)}.")
-    if request.origins and request.days and not request.month:
+    if request.origins and request.days and not request.months:
         raise RequestError("an origin needs a month beside --days: add --month.")
+    if request.models_only and request.days:
+        raise RequestError("--models-only leaves the days alone: leave --days out, or it.")
     prepare = [
         Launch("reference tables", "reference_tables"),
         Launch(
@@ -114,18 +129,32 @@ def launches(request: Request, calendar: Calendar) -> list[Launch]:
             tags={RANGE_START: first, RANGE_END: last},
         ),
     ]
-    if request.days and not request.month:
+    if request.days and not request.months:
         return prepare
-    month = request.month or calendar.months[-1]
+    months = request.months or (calendar.months[-1], calendar.months[-1])
     return [
-        *prepare,
-        Launch(f"training set of {month}", f"{PROBLEM}_training_set", partition=month),
+        *([] if request.models_only else prepare),
+        _launch("training sets", f"{PROBLEM}_training_set", *months),
         *(
-            Launch(
-                f"model and report of {month} {origin}",
+            _launch(
+                "models, reports and champions",
                 f"{PROBLEM}_evaluation",
-                partition=f"{month}|{origin}",
+                f"{months[0]}|{first_origin}",
+                f"{months[1]}|{last_origin}",
             )
-            for origin in request.origins or calendar.origins
+            for first_origin, last_origin in _origin_spans(request.origins, calendar.origins)
         ),
     ]
+
+
+def _origin_spans(wanted: Sequence[str], known: Sequence[str]) -> list[tuple[str, str]]:
+    """The ranges of airports to run: all at once, or each by itself."""
+    if not wanted or set(wanted) == set(known):
+        return [(known[0], known[-1])]
+    return [(origin, origin) for origin in wanted]
+
+
+def _launch(title: str, job: str, first: str, last: str) -> Launch:
+    if first == last:
+        return Launch(f"{title}: {first}", job, partition=first)
+    return Launch(f"{title}: {first} to {last}", job, tags={RANGE_START: first, RANGE_END: last})

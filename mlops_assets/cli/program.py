@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import click
 
-from mlops_assets.cli.plan import Request, RequestError, days_span
+from mlops_assets.cli.plan import Request, RequestError, days_span, months_span
 
 STOPPED = 130
 STOPPED_SENTENCE = "stopped: what was published stays whole; run again to go on."
@@ -88,7 +88,12 @@ def program() -> None:
 
 
 @program.command()
-@click.option("--month", metavar="YYYY-MM", help="The month to evaluate on; the latest if absent.")
+@click.option(
+    "--month",
+    "months",
+    metavar="FIRST..LAST",
+    help="The month, or months, to evaluate on; the latest if absent.",
+)
 @click.option(
     "--origin",
     "origins",
@@ -101,13 +106,27 @@ def program() -> None:
     metavar="FIRST..LAST",
     help="Only these days, from raw data to features; models only if --month is given too.",
 )
+@click.option(
+    "--models-only", is_flag=True, help="Start from the features that exist; leave the days alone."
+)
 @JSON
 @DEBUG
 def run(
-    month: str | None, origins: tuple[str, ...], days: str | None, *, as_json: bool, debug: bool
+    months: str | None,
+    origins: tuple[str, ...],
+    days: str | None,
+    *,
+    models_only: bool,
+    as_json: bool,
+    debug: bool,
 ) -> None:
-    """Run the main job: from raw data to evaluated models."""
-    request = Request(None if days is None else days_span(days), month, origins)
+    """Run the main job: from raw data to evaluated models and their champions."""
+    request = Request(
+        None if days is None else days_span(days),
+        None if months is None else months_span(months),
+        origins,
+        models_only,
+    )
     from mlops_assets.cli.run import run as run_job
 
     summary = run_job(request, debug=debug)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mlops_assets.lake import Snapshot
 
 REPORTS = f"{PROBLEM}/evaluation_report"
+CHAMPIONS = f"{PROBLEM}/champion"
 SHORT = 12
 
 
@@ -29,6 +30,10 @@ class Score:
         baseline_roc_auc: Of the rate that it has to beat.
         brier_skill: 1 - its Brier score over the baseline's.
         rows: How many flights it was judged on.
+        gain: The champion's Brier score less its own, on the same rows; None where no other
+            champion was met.
+        decision: Whether it was promoted, or the champion before kept.
+        reason: Why, in a sentence.
         report: A copy of the report, outside the lake.
     """
 
@@ -39,6 +44,9 @@ class Score:
     baseline_roc_auc: float
     brier_skill: float
     rows: int
+    gain: float | None
+    decision: str
+    reason: str
     report: Path
 
 
@@ -122,14 +130,18 @@ class Summary:
         yield f"{PROBLEM}, each model judged on a month that it never saw"
         yield (
             f"  {'month':<8} {'origin':<7} {'ROC AUC':>8} {'baseline':>9} {'Brier skill':>12} "
-            f"{'rows':>8}  commit"
+            f"{'over champion':>14} {'rows':>8}  {'decision':<9} commit"
         )
         for score in self.scores:
+            gain = "-" if score.gain is None else f"{score.gain:+.5f}"
             yield (
                 f"  {score.month:<8} {score.origin:<7} {score.roc_auc:>8.3f} "
-                f"{score.baseline_roc_auc:>9.3f} {score.brier_skill:>12.3f} {score.rows:>8,}  "
-                f"{score.commit[:SHORT]}"
+                f"{score.baseline_roc_auc:>9.3f} {score.brier_skill:>12.3f} {gain:>14} "
+                f"{score.rows:>8,}  {score.decision:<9} {score.commit[:SHORT]}"
             )
+        yield ""
+        for score in self.scores:
+            yield f"  {score.month} {score.origin} {score.decision}: {score.reason}"
         yield ""
 
     def _time_lines(self) -> Iterable[str]:
@@ -167,6 +179,7 @@ def scores(
         folder: The reports are written to `<folder>/<month>/<origin>.html`.
     """
     from mlops_assets.lake import Partition, TablePartition
+    from mlops_assets.ml.decision import Decision
     from mlops_assets.ml.evaluation import Evaluation
 
     found = []
@@ -174,8 +187,12 @@ def scores(
         if asset != REPORTS or partition is None:
             continue
         month, origin = partition.split("|")
-        key = TablePartition(REPORTS, Partition.of({"month": month, "origin": origin}))
+        lake_partition = Partition.of({"month": month, "origin": origin})
+        key = TablePartition(REPORTS, lake_partition)
         evaluation = Evaluation.from_json(snapshot.read(key, "evaluation.json"))
+        decision = Decision.from_json(
+            snapshot.read(TablePartition(CHAMPIONS, lake_partition), "champion.json")
+        )
         report = folder / month / f"{origin}.html"
         report.parent.mkdir(parents=True, exist_ok=True)
         report.write_bytes(snapshot.read(key, "report.html"))
@@ -188,6 +205,9 @@ def scores(
                 baseline_roc_auc=float(evaluation.baseline.roc_auc),
                 brier_skill=float(evaluation.brier_skill),
                 rows=evaluation.n,
+                gain=float(decision.comparison.improvement) if decision.comparison else None,
+                decision=decision.outcome,
+                reason=decision.reason,
                 report=report,
             )
         )

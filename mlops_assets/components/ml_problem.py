@@ -1,260 +1,246 @@
-"""A machine-learning problem: one declaration becomes a training set, a model and a report.
+"""A machine-learning problem: one declaration becomes training sets, models, reports, champions.
 
-Training sets are made a month at a time for all segments, models and reports for each month and
-segment: a month's as-of joins are done once, and Dagster's own partition mappings, which its
+Training sets are made a month at a time for all segments, everything that follows for each month
+and segment: a month's as-of joins are done once, and Dagster's own partition mappings, which its
 daemon can read, describe every dependency.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import dagster as dg
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
-from mlops_assets.components import publishing
-from mlops_assets.components.code_version import code_version
-from mlops_assets.components.training_set import Spine, TrainingSet, feature_views
-from mlops_assets.lake import Lake, Manifest, Partition, Snapshot, TablePartition
+from mlops_assets.components import dbt_tables
+from mlops_assets.components.declaration import Declaration
+from mlops_assets.components.problem_assets import ProblemAssets
+from mlops_assets.components.training_set import Spine, TrainingSet
+from mlops_assets.engines.as_of import FeatureView
+from mlops_assets.ml.gates import Gates
+from mlops_assets.ml.threshold import Costs
 from mlops_assets.ml.training import Estimator
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-MODEL_FILE = "model.ubj"
-REPORT_FILE = "report.html"
-EVALUATION_FILE = "evaluation.json"
-
-# The training set's module reads the rows that a model is made of, and that it is judged on.
-MODEL_CODE = (
-    "mlops_assets.components.ml_problem",
-    "mlops_assets.components.training_set",
-    "mlops_assets.ml",
-)
+Month = Annotated[str, Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")]
 
 
-class MlProblem(dg.Component, dg.Model, dg.Resolvable):
-    """A binary classification over time, trained on the months before the one it is judged on.
+class MlProblem(dg.Component, BaseModel):
+    """A binary classification over time, trained on the months before the one it is judged on."""
 
-    Attributes:
-        name: The problem's name; the first part of its assets' keys.
-        description: What is predicted, when, and for whom.
-        owner: Who answers for it.
-        project: The dbt project that holds the spine and the feature views.
-        first_month: The first month that a model is evaluated on, as `2013-04`.
-        end_month: The end of the months, exclusive.
-        time_zone: The time zone whose months they are.
-        segment: The column whose values get models of their own.
-        segments: Those values.
-        spine: Whose label is predicted, when and from which of its own columns.
-        feature_views: The names of the feature views to join, in order.
-        training_months: How many months before the evaluated one are trained on.
-        baseline: The columns whose rates the model has to beat.
-        slices: The columns whose values the report looks at one by one.
-        estimator: The estimator's parameters.
-    """
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
-    name: str
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    """The problem's name; the first part of its assets' keys."""
     description: str
+    """What is predicted, when, and for whom."""
     owner: str
+    """Who answers for it: `team:…` or an e-mail address."""
     project: str
-    first_month: str
-    end_month: str
+    """The dbt project that holds the spine and the feature views."""
+    first_month: Month
+    """The first month that a model is evaluated on, as `2013-04`."""
+    end_month: Month
+    """The end of the months, exclusive."""
     time_zone: str
+    """The time zone whose months they are."""
     segment: str
-    segments: Sequence[str]
+    """The column whose values get models, and champions, of their own."""
+    segments: Annotated[Sequence[str], Field(min_length=1)]
+    """Those values."""
     spine: Spine
+    """Whose label is predicted, when and from which of its own columns."""
     feature_views: Sequence[str]
+    """The feature views to join, in order: a view's name, or `view:feature` for one feature."""
     training_months: Annotated[int, Field(gt=0)]
-    baseline: Sequence[str]
+    """How many months before the evaluated one are trained on."""
+    baseline: Annotated[Sequence[str], Field(min_length=1)]
+    """The columns whose rates the model has to beat."""
     slices: Sequence[str]
-    estimator: dict[str, Any]
+    """The columns of the training set whose values the report looks at one by one."""
+    costs: Costs
+    """What the two kinds of mistakes cost; the report's threshold follows from them."""
+    gates: Gates
+    """What a model has to pass to become a champion."""
+    estimator: Estimator
+    """The estimator's parameters."""
+
+    _declaration: Declaration = PrivateAttr(default_factory=Declaration)
+
+    @classmethod
+    def get_model_cls(cls) -> type[BaseModel]:
+        """What the attributes of a `defs.yaml` are checked by: this class itself."""
+        return cls
+
+    @classmethod
+    def load(cls, attributes: BaseModel | None, context: dg.ComponentLoadContext) -> Self:
+        """Take the checked attributes, and remember where they were written."""
+        return cls.model_validate(attributes).declared_in(
+            Declaration(context.resolution_context.source_position_tree, context.project_root)
+        )
+
+    def declared_in(self, declaration: Declaration) -> Self:
+        """Take mistakes to be told with their place in a declaration."""
+        self._declaration = declaration
+        return self
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        """Make the three assets, and two jobs: a month's training set; a segment's model judged.
+        """Make the four assets, and their jobs: a month's training set; its models judged.
 
         They are two because a job has one kind of partitions.
+
+        Raises:
+            dagster.DagsterInvalidDefinitionError: The declaration names what does not exist, or
+                contradicts itself; the sentence names file and line.
         """
-        estimator = Estimator.model_validate(self.estimator)
-        views = feature_views(context.project_root / self.project, self.feature_views)
-        training_set = TrainingSet(
-            spine=self.spine,
-            views=views,
-            months=self.training_months,
-            segment=self.segment,
-            time_zone=self.time_zone,
-        )
-        months = dg.MonthlyPartitionsDefinition(
-            start_date=self.first_month,
-            end_date=self.end_month,
-            timezone=self.time_zone,
-            fmt="%Y-%m",
-        )
+        assets = ProblemAssets(self, self.training_set(context.project_root / self.project))
         return dg.Definitions(
             assets=[
-                self._training_set_asset(training_set, months),
-                self._model_asset(training_set, months, estimator),
-                self._report_asset(training_set, months),
+                assets.training_set_asset(),
+                assets.model_asset(),
+                assets.report_asset(),
+                assets.champion_asset(),
             ],
             jobs=[
                 dg.define_asset_job(
                     f"{self.name}_training_set",
-                    selection=dg.AssetSelection.assets(self._key("training_set")),
+                    selection=dg.AssetSelection.assets(assets.key("training_set")),
                     description=f"The rows that {self.name} learns a month's models from.",
                 ),
                 dg.define_asset_job(
                     f"{self.name}_evaluation",
                     selection=dg.AssetSelection.assets(
-                        self._key("model"), self._key("evaluation_report")
+                        assets.key("model"),
+                        assets.key("evaluation_report"),
+                        assets.key("champion"),
                     ),
-                    description=f"One model of {self.name}, trained and judged on its month.",
+                    description=(
+                        f"Models of {self.name}: trained, judged on their month, and promoted if "
+                        "they earn it."
+                    ),
                 ),
             ],
         )
 
-    def _key(self, name: str) -> dg.AssetKey:
-        return dg.AssetKey([self.name, name])
+    def training_set(self, project: Path) -> TrainingSet:
+        """How the problem's training sets are made, checked against what the dbt project has.
 
-    def _training_set_asset(
-        self, training_set: TrainingSet, months: dg.MonthlyPartitionsDefinition
-    ) -> dg.AssetsDefinition:
-        window = dg.TimeWindowPartitionMapping(start_offset=-self.training_months)
+        Args:
+            project: The dbt project's folder.
 
-        @dg.asset(
-            key=self._key("training_set"),
-            description=(
-                "Flights of a month and of the months before it, each with what was known of it "
-                "at its prediction time."
-            ),
-            deps=[
-                dg.AssetDep(dg.AssetKey(table.split("/")), partition_mapping=window)
-                for table in training_set.tables
-            ],
-            partitions_def=months,
-            backfill_policy=dg.BackfillPolicy.single_run(),
-            owners=[self.owner],
-            kinds={"duckdb", "parquet"},
-            group_name=self.name,
-            code_version=code_version(
-                "mlops_assets.components.training_set",
-                "mlops_assets.engines",
-                declared=training_set,
-            ),
+        Raises:
+            dagster.DagsterInvalidDefinitionError: The declaration names what does not exist, or
+                contradicts itself; the sentence names file and line.
+        """
+        self._check_times()
+        training_set = TrainingSet(
+            spine=self.spine,
+            views=self._selected_views(dbt_tables.feature_views(project)),
+            months=self.training_months,
+            segment=self.segment,
+            time_zone=self.time_zone,
         )
-        def training_set_asset(
-            context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]
-        ) -> Iterator[Any]:
-            yield from publishing.publish_each(
-                context,
-                lake,
-                lambda snapshot, month, folder: (training_set.build(snapshot, month, folder), {}),
+        self._check_columns(dbt_tables.columns(project), training_set)
+        return training_set
+
+    def _check_times(self) -> None:
+        if self.end_month <= self.first_month:
+            raise self._declaration.mistake(
+                ["end_month"],
+                f"end_month {self.end_month} is not after first_month {self.first_month}; it is "
+                "the first month without a model.",
+            )
+        try:
+            ZoneInfo(self.time_zone)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise self._declaration.mistake(
+                ["time_zone"],
+                f"there is no time zone {self.time_zone!r}: name one like America/New_York.",
+            ) from error
+        if self.spine.label_known_at == self.spine.event_time:
+            raise self._declaration.mistake(
+                ["spine", "label_known_at"],
+                f"the label would be known at {self.spine.event_time}, before its event has "
+                "ended: name the column of the moment at which the outcome is observed.",
             )
 
-        return training_set_asset
-
-    def _model_asset(
-        self,
-        training_set: TrainingSet,
-        months: dg.MonthlyPartitionsDefinition,
-        estimator: Estimator,
-    ) -> dg.AssetsDefinition:
-        @dg.asset(
-            key=self._key("model"),
-            description=f"{self.description} One model for each month and {self.segment}.",
-            deps=[self._key("training_set")],
-            partitions_def=self._partitions(months),
-            owners=[self.owner],
-            kinds={"xgboost"},
-            group_name=self.name,
-            code_version=code_version(
-                *MODEL_CODE,
-                declared=(estimator, training_set.features, self.spine.label, self.spine.keys),
-            ),
-        )
-        def model_asset(
-            context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]
-        ) -> Iterator[Any]:
-            from mlops_assets.ml.training import train
-
-            def make(
-                snapshot: Snapshot, partition: Partition, folder: Path
-            ) -> tuple[Manifest, dict[str, Any]]:
-                model = train(
-                    self._rows(snapshot, training_set, partition, "train"),
-                    features=training_set.features,
-                    label=self.spine.label,
-                    keys=self.spine.keys,
-                    parameters=estimator,
+    def _selected_views(self, declared: Mapping[str, FeatureView]) -> list[FeatureView]:
+        """The views with the features that are wanted of each, in the order of the declaration."""
+        wanted: dict[str, list[str]] = {}
+        for place, name in enumerate(self.feature_views):
+            view, parted, feature = name.partition(":")
+            path: tuple[str | int, ...] = ("feature_views", place)
+            self._declaration.require(path, "feature view", view, declared)
+            if parted:
+                known = declared[view].features
+                self._declaration.require(path, f"feature of {view}", feature, known)
+            chosen = [feature] if parted else declared[view].features
+            repeated = [one for one in chosen if one in wanted.get(view, [])]
+            if repeated:
+                raise self._declaration.mistake(
+                    path, f"{view}:{repeated[0]} is named a second time: remove one."
                 )
-                (folder / MODEL_FILE).write_bytes(model.to_ubj())
-                return Manifest.of_folder(folder), {
-                    "training rows": model.record.rows,
-                    "late among them": model.record.positives,
-                    "features": len(model.record.features),
-                }
+            wanted.setdefault(view, []).extend(chosen)
+        return [
+            declared[view].model_copy(update={"features": features})
+            for view, features in wanted.items()
+        ]
 
-            yield from publishing.publish_each(context, lake, make)
+    def _check_columns(
+        self, tables: Mapping[str, Sequence[str]], training_set: TrainingSet
+    ) -> None:
+        """Refuse columns that the spine, or the training set, will not have."""
+        self._check_spine(tables)
+        require = self._declaration.require
+        columns = tables[self.spine.table]
+        kind = f"column of {self.spine.table}"
+        require(["segment"], kind, self.segment, columns)
+        for place, view in enumerate(training_set.views):
+            for entity in view.entities:
+                require(["feature_views", place], kind, entity, columns)
+        for field in ("baseline", "slices"):
+            for place, name in enumerate(getattr(self, field)):
+                require([field, place], "column of the training set", name, training_set.columns)
+        if self.gates.slice_roc_auc is not None:
+            path = ("gates", "slice_roc_auc", "column")
+            require(path, "slice", self.gates.slice_roc_auc.column, self.slices)
 
-        return model_asset
-
-    def _report_asset(
-        self, training_set: TrainingSet, months: dg.MonthlyPartitionsDefinition
-    ) -> dg.AssetsDefinition:
-        model_key = self._key("model")
-
-        @dg.asset(
-            key=self._key("evaluation_report"),
-            description=(
-                f"How the model of a month and {self.segment} did on that month, which it never "
-                f"saw, against the rate by {' and '.join(self.baseline)}."
-            ),
-            deps=[self._key("training_set"), model_key],
-            partitions_def=self._partitions(months),
-            owners=[self.owner],
-            kinds={"xgboost", "html"},
-            group_name=self.name,
-            code_version=code_version(
-                *MODEL_CODE,
-                "mlops_assets.components.evaluation_report",
-                declared=(self.baseline, self.slices, self.name, self.spine.label),
-            ),
-        )
-        def report_asset(
-            context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]
-        ) -> Iterator[Any]:
-            from mlops_assets.components.evaluation_report import evaluate_model, show
-
-            def make(
-                snapshot: Snapshot, partition: Partition, folder: Path
-            ) -> tuple[Manifest, dict[str, Any]]:
-                source = publishing.table_partition(model_key, partition)
-                stored = snapshot.require(source.table, [partition])[partition]
-                evaluation, report = evaluate_model(
-                    snapshot.read(source, MODEL_FILE),
-                    train=self._rows(snapshot, training_set, partition, "train"),
-                    evaluate_on=self._rows(snapshot, training_set, partition, "evaluate"),
-                    label=self.spine.label,
-                    baseline=self.baseline,
-                    slices=self.slices,
-                    title=f"{self.name} {' '.join(value for _, value in partition.values)}",
-                    facts={"Model's SHA-256": stored.manifest.files[0].sha256},
+    def _check_spine(self, tables: Mapping[str, Sequence[str]]) -> None:
+        spine, require = self.spine, self._declaration.require
+        require(["spine", "table"], "dbt model", spine.table, tables)
+        columns, kind = tables[spine.table], f"column of {spine.table}"
+        for field in ("day", "event_time", "label", "label_known_at"):
+            require(["spine", field], kind, getattr(spine, field), columns)
+        for field in ("keys", "features"):
+            for place, name in enumerate(getattr(spine, field)):
+                require(["spine", field, place], kind, name, columns)
+        for place, name in enumerate(spine.features):
+            if name in (spine.label, spine.label_known_at):
+                raise self._declaration.mistake(
+                    ["spine", "features", place],
+                    f"{name!r} is known only with the label and cannot be a feature: remove it.",
                 )
-                (folder / REPORT_FILE).write_bytes(report.html)
-                (folder / EVALUATION_FILE).write_bytes(evaluation.to_json())
-                return Manifest.of_folder(folder), show(evaluation, report)
 
-            yield from publishing.publish_each(context, lake, make)
 
-        return report_asset
+def json_schema() -> dict[str, object]:
+    """The JSON schema of a `defs.yaml` that declares a problem, for editors."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A machine-learning problem",
+        "type": "object",
+        "properties": {
+            "type": {"const": f"{MlProblem.__module__}.{MlProblem.__qualname__}"},
+            "attributes": {"$ref": "#/$defs/MlProblem"},
+        },
+        "required": ["type", "attributes"],
+        "additionalProperties": False,
+        "$defs": {
+            "MlProblem": {
+                key: value for key, value in MlProblem.model_json_schema().items() if key != "$defs"
+            },
+            **MlProblem.model_json_schema().get("$defs", {}),
+        },
+    }
 
-    def _partitions(self, months: dg.MonthlyPartitionsDefinition) -> dg.MultiPartitionsDefinition:
-        segments = dg.StaticPartitionsDefinition(list(self.segments))
-        return dg.MultiPartitionsDefinition({"month": months, self.segment: segments})
 
-    def _rows(
-        self, snapshot: Snapshot, training_set: TrainingSet, partition: Partition, split: str
-    ) -> "pa.Table":
-        values = dict(partition.values)
-        table = publishing.table_name(self._key("training_set"))
-        source = TablePartition(table, Partition.of({"month": values["month"]}))
-        return training_set.rows(snapshot, source, values[self.segment], split)
+SCHEMA_FILE = Path(__file__).with_name("ml_problem.schema.json")

@@ -73,10 +73,11 @@ def partition_keys(context: dg.AssetExecutionContext) -> list[str | None]:
 
 def output_partitions(context: dg.AssetExecutionContext) -> set[Partition]:
     """The partitions that this step makes."""
-    return set(_partitions_by_key(context))
+    return set(partitions_by_key(context))
 
 
-def _partitions_by_key(context: dg.AssetExecutionContext) -> dict[Partition, str | None]:
+def partitions_by_key(context: dg.AssetExecutionContext) -> dict[Partition, str | None]:
+    """The partitions that this step makes, with their keys in Dagster; in order."""
     definition = context.assets_def.partitions_def
     return {lake_partition(definition, key): key for key in partition_keys(context)}
 
@@ -152,6 +153,8 @@ def publish_each(
     context: dg.AssetExecutionContext,
     lake: Lake,
     make: Callable[[Snapshot, Partition, Path], tuple[Manifest, Mapping[str, Any]]],
+    *,
+    published: Callable[[PublishedPartition], Mapping[str, Any]] = lambda _: {},
 ) -> Iterator[Any]:
     """One transaction of an asset whose every partition is made by itself; yields its events.
 
@@ -159,18 +162,23 @@ def publish_each(
         context: The step's.
         lake: Where.
         make: Makes one partition from the pin, its files in the empty folder that it is given;
-            returns its manifest and what the UI is to show of it.
+            returns its manifest and what the UI is to show of it. Partitions come in order.
+        published: Called with each partition after the merge and before its event; returns what
+            else the UI is to show of it.
     """
+    [asset] = context.selected_asset_keys
     with open_transaction(context, lake) as transaction:
         written, shown = {}, {}
         for partition in sorted(output_partitions(context)):
             folder = transaction.scratch / "partitions" / partition.path
             folder.mkdir(parents=True)
             manifest, shown[partition] = make(transaction.snapshot, partition, folder)
-            written[table_partition(context.asset_key, partition)] = (manifest, folder)
+            written[table_partition(asset, partition)] = (manifest, folder)
         transaction.write(written)
         publication = transaction.publish(step_message(context), commit_metadata(context))
-    yield from materializations(context, publication, metadata={context.asset_key: shown})
+    for part in publication.partitions:
+        shown[part.key.partition] = {**shown[part.key.partition], **published(part)}
+    yield from materializations(context, publication, metadata={asset: shown})
 
 
 def materializations(
@@ -189,7 +197,7 @@ def materializations(
         check_results: Of the checks that the published bytes passed.
     """
     yield from check_results
-    keys = _partitions_by_key(context)
+    keys = partitions_by_key(context)
     published: dict[dg.AssetKey, list[PublishedPartition]] = {}
     for part in publication.partitions:
         published.setdefault(dg.AssetKey(part.key.table.split("/")), []).append(part)
@@ -222,7 +230,9 @@ def materializations(
 
 def _upstream_first(context: dg.AssetExecutionContext) -> list[dg.AssetKey]:
     selected = context.selected_asset_keys
-    upstream = {key: context.assets_def.asset_deps[key] & selected for key in sorted(selected)}
+    upstream = {
+        key: context.assets_def.asset_deps[key] & selected - {key} for key in sorted(selected)
+    }
     return list(TopologicalSorter(upstream).static_order())
 
 

@@ -11,67 +11,44 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from zoneinfo import ZoneInfo
 
-import dagster as dg
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from mlops_assets.components import dbt_manifest
 from mlops_assets.components.partition_files import FILE
 from mlops_assets.engines import duckdb as engine
 from mlops_assets.engines.as_of import FeatureView, as_of_join, feature_column
 from mlops_assets.engines.duckdb import literal, quote
 from mlops_assets.lake import Manifest, Partition, Snapshot, TablePartition
+from mlops_assets.ml.labels import UnusableRowsError
 
 if TYPE_CHECKING:
+    import duckdb
     import pyarrow as pa
 
 PREDICTED_AT = "predicted_at"
 SPLIT = "split"
 
 
-class Spine(dg.Model, dg.Resolvable):
-    """The events whose label is predicted.
+class Spine(BaseModel):
+    """The events whose label is predicted."""
 
-    Attributes:
-        table: Their table in the lake.
-        keys: The columns that name an event.
-        day: Its column of the local day, by which the table is partitioned.
-        event_time: Its column of the moment that is predicted for (UTC).
-        lead_minutes: How long before that moment the prediction is made.
-        label: The column to predict; null where the event has no label.
-        label_known_at: The column of the moment from which the label is known (UTC).
-        features: The columns that are known at the prediction time.
-    """
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     table: str
-    keys: Sequence[str]
+    """Their table in the lake."""
+    keys: Annotated[Sequence[str], Field(min_length=1)]
+    """The columns that name an event."""
     day: str
+    """Its column of the local day, by which the table is partitioned."""
     event_time: str
+    """Its column of the moment that is predicted for (UTC)."""
     lead_minutes: Annotated[int, Field(gt=0)]
+    """How long before that moment the prediction is made."""
     label: str
+    """The column to predict; null where the event has no label."""
     label_known_at: str
+    """The column of the moment from which the label is known (UTC)."""
     features: Sequence[str]
-
-
-def feature_views(project: Path, names: Sequence[str]) -> list[FeatureView]:
-    """Feature views by name, as the `feature_view` blocks of the dbt models declare them.
-
-    Raises:
-        dagster.DagsterInvalidDefinitionError: There is no such view.
-    """
-    views = {
-        node["name"]: FeatureView(
-            table=f"{node['schema']}/{node['name']}", **node["config"]["meta"]["feature_view"]
-        )
-        for node in dbt_manifest.load(project)["nodes"].values()
-        if "feature_view" in node["config"].get("meta", {})
-    }
-    for name in names:
-        if name not in views:
-            raise dg.DagsterInvalidDefinitionError(
-                f"there is no feature view {name!r}: the dbt project declares "
-                f"{', '.join(sorted(views))}."
-            )
-    return [views[name] for name in names]
+    """The columns that are known at the prediction time."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +77,24 @@ class TrainingSet:
     @property
     def features(self) -> list[str]:
         """The columns that a model is trained on."""
-        joined = [feature_column(view, name) for view in self.views for name in view.features]
-        return [*self.spine.features, *joined]
+        return [*self.spine.features, *self._joined]
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns that it holds, but for the time of the prediction and the split."""
+        return [*self._own, *self._joined]
+
+    @property
+    def _own(self) -> list[str]:
+        """The columns that it takes from the spine."""
+        spine = self.spine
+        entities = [entity for view in self.views for entity in view.entities]
+        named = [*spine.keys, *spine.features, *entities, self.segment, spine.day, spine.label]
+        return list(dict.fromkeys(named))
+
+    @property
+    def _joined(self) -> list[str]:
+        return [feature_column(view, name) for view in self.views for name in view.features]
 
     def build(self, snapshot: Snapshot, month: Partition, folder: Path) -> Manifest:
         """Make one month's training set from pinned tables.
@@ -113,6 +106,7 @@ class TrainingSet:
 
         Raises:
             MissingPartitionError: A day of its window does not exist at the pin.
+            UnusableRowsError: A label was known before its event.
         """
         import duckdb
 
@@ -122,6 +116,7 @@ class TrainingSet:
             for table in self.tables:
                 schema, name = table.split("/")
                 engine.create_view(connection, snapshot, table, days, schema=schema, name=name)
+            self._require_labels_after_events(connection)
             connection.execute(
                 f"copy ({self._query(window)} order by {quote(self.segment)}, {SPLIT}, "
                 f"{', '.join(map(quote, self.spine.keys))}) to {literal(folder / FILE)} "
@@ -129,40 +124,64 @@ class TrainingSet:
             )
         return engine.describe_tables([folder])[folder]
 
+    @property
+    def _events(self) -> str:
+        """The spine's table as a quoted relation."""
+        return ".".join(map(quote, self.spine.table.split("/")))
+
+    def _require_labels_after_events(self, connection: "duckdb.DuckDBPyConnection") -> None:
+        """A label known before its event is another event's, or a clock that is wrong: a leak."""
+        spine = self.spine
+        rows, first = connection.execute(
+            f"select count(*), min({quote(spine.event_time)}) from {self._events} "  # noqa: S608
+            f"where {quote(spine.label)} is not null "
+            f"and {quote(spine.label_known_at)} < {quote(spine.event_time)}"
+        ).fetchall()[0]
+        if rows:
+            raise UnusableRowsError(
+                f"{rows} rows of {spine.table} have a label that was known "
+                f"({spine.label_known_at}) before its event ({spine.event_time}), the first at "
+                f"{first} UTC: correct {spine.label_known_at}, or name another column in "
+                "label_known_at."
+            )
+
     def _query(self, window: "Window") -> str:
         spine = self.spine
         predicted = f"{quote(spine.event_time)} - interval {spine.lead_minutes} minute"
         evaluated = f"{quote(spine.day)} >= date {literal(window.month)}"
         # The longest-lived feature of the window's first rows could lie before the window.
-        settled = window.start + timedelta(hours=max((v.ttl_hours or 0) for v in self.views))
+        settled = window.start + timedelta(
+            hours=max([v.ttl_hours or 0 for v in self.views], default=0)
+        )
         # A label that became known after the month's first prediction is not there to train on.
         cutoff = window.evaluated_from - timedelta(minutes=spine.lead_minutes)
-        columns = dict.fromkeys(
-            [
-                *spine.keys,
-                *spine.features,
-                *(entity for view in self.views for entity in view.entities),
-                self.segment,
-                spine.day,
-                spine.label,
-            ]
-        )
-        shown = ", ".join(map(quote, columns))
+        shown = ", ".join(map(quote, self._own))
         split = f"case when {evaluated} then 'evaluate' else 'train' end"
-        table = ".".join(map(quote, spine.table.split("/")))
         trainable = (
             f"{quote(spine.label_known_at)} <= timestamp {literal(str(cutoff))} "
             f"and {predicted} >= timestamp {literal(str(settled))}"
         )
         wanted = f"{quote(spine.label)} is not null and ({evaluated} or ({trainable}))"
         outputs = f"{shown}, {predicted} as {PREDICTED_AT}, {split} as {SPLIT}"
-        rows = f"select {outputs} from {table} where {wanted}"  # noqa: S608  # all quoted
+        rows = f"select {outputs} from {self._events} where {wanted}"  # noqa: S608  # all quoted
         return as_of_join(f"({rows})", PREDICTED_AT, self.views)
 
     def rows(
-        self, snapshot: Snapshot, source: TablePartition, segment: str, split: str
+        self,
+        snapshot: Snapshot,
+        source: TablePartition,
+        segment: str,
+        split: str,
+        columns: Sequence[str] | None = None,
     ) -> "pa.Table":
         """Read the rows of one segment and split, `train` or `evaluate`.
+
+        Args:
+            snapshot: The pin to read from.
+            source: A month's training set.
+            segment: The value of the segment's column.
+            split: Which of the two.
+            columns: The columns that are wanted; all if None.
 
         Raises:
             MissingPartitionError: The training set does not exist at the pin.
@@ -172,7 +191,10 @@ class TrainingSet:
         stored = snapshot.require(source.table, [source.partition])
         [path] = snapshot.files(list(stored.values()))
         return pq.read_table(
-            path, filters=[(self.segment, "=", segment), (SPLIT, "=", split)], partitioning=None
+            path,
+            columns=None if columns is None else list(columns),
+            filters=[(self.segment, "=", segment), (SPLIT, "=", split)],
+            partitioning=None,
         )
 
 

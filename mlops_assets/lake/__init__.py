@@ -14,6 +14,7 @@ from mlops_assets.lake.errors import (
     MissingPartitionError,
     UnreachableLakeError,
 )
+from mlops_assets.lake.history import find_file
 from mlops_assets.lake.manifest import File, Manifest
 from mlops_assets.lake.partition import Partition, TablePartition
 from mlops_assets.lake.snapshot import Snapshot
@@ -34,4 +35,5 @@ __all__ = [
     "TablePartition",
     "Transaction",
     "UnreachableLakeError",
+    "find_file",
 ]

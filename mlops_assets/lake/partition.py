@@ -8,7 +8,7 @@ partitions has one, the empty one.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from mlops_assets.lake.errors import LakeError
@@ -91,3 +91,11 @@ class TablePartition:
 
     def __str__(self) -> str:
         return f"{self.table} {self.partition}" if self.partition.path else self.table
+
+
+def by_table(keys: Iterable[TablePartition]) -> Iterator[tuple[str, list[TablePartition]]]:
+    """Partitions by their table, in order."""
+    tables: dict[str, list[TablePartition]] = {}
+    for key in sorted(keys):
+        tables.setdefault(key.table, []).append(key)
+    yield from tables.items()

@@ -54,15 +54,16 @@ class Snapshot:
 
     Attributes:
         commit: The commit's id.
+        lake: Where.
     """
 
     def __init__(self, lake: Lake, commit: str) -> None:
         self.commit = commit
-        self._lake = lake
+        self.lake = lake
 
     @cached_property
     def _reference(self) -> lakefs.Reference:
-        return self._lake.repo().ref(self.commit)
+        return self.lake.repo().ref(self.commit)
 
     def stored(
         self, table: str, partitions: Iterable[Partition] | None = None
@@ -85,7 +86,7 @@ class Snapshot:
             prefixes = [TablePartition(table, partition).folder for partition in sorted(wanted)]
         else:
             prefixes = [f"{table}/"]
-        with self._lake.errors():
+        with self.lake.errors():
             objects: list[Any] = [
                 found for prefix in prefixes for found in self._reference.objects(prefix=prefix)
             ]
@@ -184,14 +185,14 @@ class Snapshot:
         return self._download(path, file)
 
     def _download(self, path: str, file: File) -> Path:
-        folder = self._lake.scratch / "downloads" / file.sha256[:2]
+        folder = self.lake.scratch / "downloads" / file.sha256[:2]
         target = folder / file.sha256
         if target.is_file():
             return target
         content: Any
         folder.mkdir(parents=True, exist_ok=True)
-        with self._lake.errors():
-            reader = self._reference.object(path).reader("rb", pre_sign=self._lake.pre_signed)
+        with self.lake.errors():
+            reader = self._reference.object(path).reader("rb", pre_sign=self.lake.pre_signed)
             content = reader.read()
         found = hashlib.sha256(content).hexdigest()
         if found != file.sha256:

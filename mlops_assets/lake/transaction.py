@@ -8,17 +8,18 @@ work branch behind, for the post-mortem, and the base branch as it was.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from mlops_assets.lake.errors import ConflictError, LakeError
+from mlops_assets.lake.history import makers
 from mlops_assets.lake.manifest import Manifest
-from mlops_assets.lake.partition import MANIFEST_NAME, TablePartition
+from mlops_assets.lake.partition import MANIFEST_NAME, TablePartition, by_table
 from mlops_assets.lake.snapshot import METADATA_KEY, Snapshot
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ class Transaction:
         Raises:
             LakeError: The partition's table is not one that this transaction may write.
         """
-        for table, keys in _by_table(manifests):
+        for table, keys in by_table(manifests):
             if table not in self._tables:
                 raise LakeError(
                     f"transaction {self.branch} may write {', '.join(sorted(self._tables))} and "
@@ -154,7 +155,7 @@ class Transaction:
         Raises:
             LakeError: The partition's table is not one that this transaction may write.
         """
-        for table, group in _by_table(keys):
+        for table, group in by_table(keys):
             if table not in self._tables:
                 raise LakeError(f"transaction {self.branch} may not remove from {table}.")
             self._removed |= set(group)
@@ -306,7 +307,7 @@ class Transaction:
         taken = self._taken(merged, [part.key for part in unchanged])
         theirs = {
             part.key: part.manifest
-            for table, group in _by_table(taken)
+            for table, group in by_table(taken)
             for part in merged.stored(table, [key.partition for key in group]).values()
         }
         return [part for part in unchanged if part.key not in taken] + self._held(merge, theirs)
@@ -317,7 +318,7 @@ class Transaction:
         A partition that one of the two removed counts as content of its own: none.
         """
         taken = []
-        for table, group in _by_table(keys):
+        for table, group in by_table(keys):
             names = [key.partition for key in group]
             before, now = self.snapshot.stored(table, names), head.stored(table, names)
             for key in group:
@@ -348,36 +349,9 @@ class Transaction:
     def _held(
         self, state: str, manifests: Mapping[TablePartition, Manifest]
     ) -> list[PublishedPartition]:
-        """Partitions that a commit holds unchanged, by the work commit that made each and its pin.
-
-        One walk of the log answers for all of a table: a commit's diff to its first parent
-        names what it changed.
-        """
-        makers: dict[TablePartition, tuple[str, str]] = {}
-        repo = self._lake.repo()
-        with self._lake.errors():
-            for table, group in _by_table(manifests):
-                wanted = {key.manifest_path: key for key in group}
-                log: Iterator[Any] = repo.ref(state).log(prefixes=[f"{table}/"])
-                for commit in log:
-                    parent = commit.parents[0]
-                    for change in repo.ref(parent).diff(
-                        other_ref=commit.id, prefix=f"{table}/", type="two_dot"
-                    ):
-                        if (key := wanted.pop(change.path, None)) is not None:
-                            makers[key] = (commit.id, parent)
-                    if not wanted:
-                        break
+        """Partitions that a commit holds unchanged, by the commit that made each and its pin."""
+        found = makers(self._lake, state, manifests)
         return [
-            PublishedPartition(key, manifest, *makers[key], changed=False)
+            PublishedPartition(key, manifest, *found[key], changed=False)
             for key, manifest in manifests.items()
         ]
-
-
-def _by_table(
-    keys: Iterable[TablePartition],
-) -> Iterator[tuple[str, list[TablePartition]]]:
-    tables: dict[str, list[TablePartition]] = {}
-    for key in sorted(keys):
-        tables.setdefault(key.table, []).append(key)
-    yield from tables.items()

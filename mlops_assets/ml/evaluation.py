@@ -7,7 +7,7 @@ champions) belongs to the problem's component; showing them is `report`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from mlops_assets.ml.calibration import (
     Bin,
@@ -16,14 +16,16 @@ from mlops_assets.ml.calibration import (
     quantile_bins,
     recalibrate,
 )
+from mlops_assets.ml.intervals import Interval, roc_auc_interval
 from mlops_assets.ml.labels import UnusableRowsError, checked_labels
 from mlops_assets.ml.stored import Number, Stored
+from mlops_assets.ml.threshold import Costs, Operation
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-ROC_POINTS = 200
+CURVE_POINTS = 200
 """The curve of 10,000 rows has some 4,000 corners; a picture shows no more than this."""
 
 
@@ -48,10 +50,16 @@ class Slice(Stored):
     positives: int
     roc_auc: Number | None
     """`None` where only one outcome occurs."""
+    roc_auc_interval: Interval | None
+    """`None` where there are fewer than two of an outcome."""
     brier: Number
     baseline_roc_auc: Number | None
     baseline_brier: Number
     mean_score: Number
+
+    def judgeable(self, rows: int, of_each: int) -> bool:
+        """Whether it has at least so many rows, and so many of each outcome."""
+        return self.n >= rows and min(self.positives, self.n - self.positives) >= of_each
 
 
 class RocPoint(Stored):
@@ -59,6 +67,21 @@ class RocPoint(Stored):
 
     false_positive_rate: Number
     true_positive_rate: Number
+
+
+class PrPoint(Stored):
+    """A point of the precision-recall curve: of those flagged and of the positives, how many."""
+
+    recall: Number
+    precision: Number
+
+
+class Importance(Stored):
+    """How much a feature moves the scores."""
+
+    feature: str
+    mean_effect: Number
+    """Mean absolute contribution to the score, in log-odds."""
 
 
 class Evaluation(Stored):
@@ -78,20 +101,12 @@ class Evaluation(Stored):
     calibration: tuple[Bin, ...]
     roc: tuple[RocPoint, ...]
     baseline_roc: tuple[RocPoint, ...]
+    precision_recall: tuple[PrPoint, ...]
+    baseline_precision_recall: tuple[PrPoint, ...]
+    operation: Operation
+    importance: tuple[Importance, ...]
+    """The most important first."""
     slices: tuple[Slice, ...]
-
-    def to_json(self) -> bytes:
-        """Return the canonical bytes: the same evaluation always gives the same ones."""
-        return self.model_dump_json(indent=1).encode() + b"\n"
-
-    @classmethod
-    def from_json(cls, data: bytes) -> Self:
-        """Read what `to_json` wrote.
-
-        Raises:
-            pydantic.ValidationError: The bytes are something else.
-        """
-        return cls.model_validate_json(data)
 
 
 def evaluate(
@@ -100,12 +115,14 @@ def evaluate(
     baseline_scores: npt.ArrayLike,
     *,
     baseline_name: str,
+    costs: Costs,
+    importance: Mapping[str, float] | None = None,
     slices: Mapping[str, Sequence[object]] | None = None,
 ) -> Evaluation:
     """Measure `scores` (probabilities of label 1) and `baseline_scores` on the same rows.
 
-    `slices` gives, for each column to cut by, its value on every row. The order of the rows does
-    not matter.
+    `importance` gives the mean effect of each feature. `slices` gives, for each column to cut by,
+    its value on every row. The order of the rows does not matter.
 
     Raises:
         UnusableRowsError: No rows, one outcome only, lengths that differ, a score outside
@@ -137,6 +154,15 @@ def evaluate(
         calibration=bins,
         roc=_roc(outcomes, model),
         baseline_roc=_roc(outcomes, baseline),
+        precision_recall=_precision_recall(outcomes, model),
+        baseline_precision_recall=_precision_recall(outcomes, baseline),
+        operation=Operation.at(costs, outcomes, model, baseline),
+        importance=tuple(
+            Importance(feature=feature, mean_effect=effect)
+            for feature, effect in sorted(
+                (importance or {}).items(), key=lambda found: (-found[1], found[0])
+            )
+        ),
         slices=found,
     )
 
@@ -181,16 +207,35 @@ def _skill(brier: float, baseline_brier: float) -> float:
 
 
 def _roc(labels: npt.NDArray[np.int64], scores: npt.NDArray[np.float64]) -> tuple[RocPoint, ...]:
-    import numpy as np
     from sklearn import metrics
 
     false_positives, true_positives, _ = metrics.roc_curve(labels, scores)
-    last = len(false_positives) - 1
-    kept = np.unique(np.linspace(0, last, min(last + 1, ROC_POINTS)).round().astype(int))
+    kept = _spread(len(false_positives))
     return tuple(
         RocPoint(false_positive_rate=across, true_positive_rate=up)
         for across, up in zip(false_positives[kept], true_positives[kept], strict=True)
     )
+
+
+def _precision_recall(
+    labels: npt.NDArray[np.int64], scores: npt.NDArray[np.float64]
+) -> tuple[PrPoint, ...]:
+    from sklearn import metrics
+
+    precision, recall, _ = metrics.precision_recall_curve(labels, scores)
+    kept = _spread(len(recall))
+    return tuple(
+        PrPoint(recall=across, precision=up)
+        for across, up in zip(recall[kept], precision[kept], strict=True)
+    )
+
+
+def _spread(points: int) -> npt.NDArray[np.int64]:
+    """At most `CURVE_POINTS` places of a curve, evenly spread, the ends included."""
+    import numpy as np
+
+    places = np.linspace(0, points - 1, min(points, CURVE_POINTS)).round().astype(np.int64)
+    return np.unique(places)
 
 
 def _slices(
@@ -237,6 +282,7 @@ def _slice(
         n=len(labels),
         positives=positives,
         roc_auc=metrics.roc_auc_score(labels, scores) if both else None,
+        roc_auc_interval=roc_auc_interval(labels, scores) if both else None,
         brier=((scores - labels) ** 2).mean(),
         baseline_roc_auc=metrics.roc_auc_score(labels, baseline) if both else None,
         baseline_brier=((baseline - labels) ** 2).mean(),

@@ -1,7 +1,8 @@
-"""Outcomes as zeros and ones: the one place that says what a usable label is."""
+"""Rows that can be learned from: outcomes as zeros and ones, and one order for any rows."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -66,3 +67,27 @@ def checked_labels(values: npt.ArrayLike, name: str, purpose: str) -> npt.NDArra
             f"{int(classes[0])}; widen the window they come from."
         )
     return labels.astype(np.int64)
+
+
+def sorted_by(rows: pa.Table, keys: Sequence[str], purpose: str) -> pa.Array:
+    """The places of the rows in the order of their keys, which no query without ORDER BY keeps.
+
+    Raises:
+        UnusableRowsError: A key is missing, or the keys name a row twice.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    require_columns(rows, list(keys), purpose)
+    plain = rows.select(list(keys))
+    for place, field in enumerate(plain.schema):
+        if pa.types.is_dictionary(field.type):
+            column = plain.column(place).cast(field.type.value_type)
+            plain = plain.set_column(place, field.name, column)
+    distinct = plain.group_by(list(keys)).aggregate([]).num_rows
+    if distinct != rows.num_rows:
+        raise UnusableRowsError(
+            f"{purpose} needs keys that tell its rows apart, and {', '.join(map(repr, keys))} "
+            f"name only {distinct} of {rows.num_rows}; add a key or remove the duplicates."
+        )
+    return pc.sort_indices(plain, sort_keys=[(key, "ascending") for key in keys])

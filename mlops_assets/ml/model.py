@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mlops_assets.ml.encoding import Feature, encode
+from mlops_assets.ml.labels import sorted_by
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,6 +30,9 @@ _SEALED = re.compile(
     re.escape(_SEAL.encode() + b"SL" + len(_UNSEALED).to_bytes(8, "big")).join([b"(", b")"])
     + rb"([0-9a-f]{64})"
 )
+EXPLAINED_ROWS = 1_000
+"""Explaining 9,000 rows took four times as long as training on 80,000."""
+
 _REMEDY = "publish models with Model.to_ubj() and materialize this one again"
 
 
@@ -103,6 +107,27 @@ class Model:
             return np.empty(0)
         scores = self._booster.predict(feature_matrix(matrix, self.record.features))
         return np.asarray(scores, dtype=np.float64)
+
+    def importance(self, rows: pa.Table) -> dict[str, float]:
+        """The mean absolute effect of each feature on the score, in log-odds.
+
+        TreeSHAP as XGBoost computes it (Lundberg and others, 2020), over at most `EXPLAINED_ROWS`
+        rows evenly spread over the sorted rows.
+
+        Raises:
+            UnusableRowsError: A feature or a key is missing or of another kind than in training.
+        """
+        import numpy as np
+
+        order = sorted_by(rows, self.record.keys, "The explanation")
+        places = np.unique(np.linspace(0, len(order) - 1, EXPLAINED_ROWS).round().astype(np.int64))
+        matrix = encode(rows.take(order.take(places)), self.record.features)
+        effects = self._booster.predict(
+            feature_matrix(matrix, self.record.features), pred_contribs=True
+        )
+        means = np.abs(effects[:, :-1].astype(np.float64)).mean(axis=0)
+        names = [feature.name for feature in self.record.features]
+        return dict(zip(names, means.tolist(), strict=True))
 
 
 def feature_matrix(

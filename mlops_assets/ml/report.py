@@ -1,48 +1,67 @@
-"""The evaluation report: one HTML file that a person who decides can read anywhere.
+"""The evaluation report: what it says to a person who decides, in the order they ask.
 
-It loads nothing and runs nothing: style and pictures lie inside, scripts are forbidden by its own
-policy, and every word that came from data is escaped. What it says was measured in `evaluation`.
+What it says was measured in `evaluation` and judged in `gates`; how it is written is `page`'s.
 """
 
 from __future__ import annotations
 
-from base64 import b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
-from importlib.resources import files
+from functools import cached_property
 from itertools import groupby
 
 from mlops_assets.ml.evaluation import Evaluation, Slice
-from mlops_assets.ml.pictures import calibration_picture, roc_picture
+from mlops_assets.ml.gates import GateResult
+from mlops_assets.ml.intervals import Interval, rate_interval
+from mlops_assets.ml.page import (
+    Banner,
+    Cell,
+    Facts,
+    Figures,
+    Note,
+    Picture,
+    Pictures,
+    Row,
+    Section,
+    Table,
+    to_html,
+    to_markdown,
+)
+from mlops_assets.ml.pictures import (
+    MOST_IMPORTANT,
+    calibration_picture,
+    importance_picture,
+    precision_recall_picture,
+    roc_picture,
+)
 
 FEWEST_ROWS = 200
 FEWEST_OF_EACH = 20
 """A slice with less is shown in grey: its figures say more about chance than about the model."""
 
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _MINUS = "\N{MINUS SIGN}"
 _NONE = "\N{EN DASH}"
 
 
 @dataclass(frozen=True)
 class Report:
-    """A rendered report: the page, and its pictures (PNG) by file name."""
+    """A report, as a page for anywhere and as Markdown for Dagster's UI."""
 
-    html: bytes
-    pictures: Mapping[str, bytes]
+    title: str
+    sections: Sequence[Section]
+
+    @cached_property
+    def html(self) -> bytes:
+        """The page; the same report has the same bytes."""
+        return to_html(self.title, self.sections)
+
+    @cached_property
+    def markdown(self) -> str:
+        """The same without its title."""
+        return to_markdown(self.sections)
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """The first thing a reader wants to know, in a few words and in one sentence."""
-
-    better: bool
-    headline: str
-    sentence: str
-
-
-def verdict(evaluation: Evaluation) -> Verdict:
+def verdict(evaluation: Evaluation) -> Banner:
     """Say whether the model is worth more than its baseline; the Brier skill decides.
 
     Skill rather than ranking: a model that ranks well and is off by a constant misleads everyone
@@ -51,8 +70,8 @@ def verdict(evaluation: Evaluation) -> Verdict:
     skill, name = evaluation.brier_skill, evaluation.baseline_name
     better = skill > 0
     size = f"{abs(skill):.2%} {'smaller' if better else 'larger'}" if skill else "no different"
-    return Verdict(
-        better=better,
+    return Banner(
+        good=better,
         headline=f"{'Better' if better else 'No better'} than the {name}",
         sentence=(
             f"Its squared error is {size} than the baseline's. Of a positive and a "
@@ -62,50 +81,31 @@ def verdict(evaluation: Evaluation) -> Verdict:
     )
 
 
-def render(evaluation: Evaluation, title: str, facts: Mapping[str, str]) -> Report:
-    """Render the report; `facts` (what, from which commit, with which parameters) close it.
+def render(
+    evaluation: Evaluation, gates: Sequence[GateResult], title: str, facts: Mapping[str, str]
+) -> Report:
+    """Compose the report; `facts` (what, from which commit, with which parameters) close it.
 
-    The same arguments give the same bytes: `facts` appear in the order given, and the page holds no
+    The same arguments give the same report: `facts` appear in the order given, and it holds no
     date that is not among them.
     """
-    pictures = {
-        "roc.png": roc_picture(evaluation),
-        "calibration.png": calibration_picture(evaluation),
-    }
-    style = files("mlops_assets.ml").joinpath("report.css").read_text(encoding="utf-8")
-    parts = [
-        "<!doctype html>",
-        '<html lang="en">',
-        '<head><meta charset="utf-8">',
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>{escape(title)}</title>",
-        f"<style>\n{style}</style></head>",
-        f"<body><main><h1>{escape(title)}</h1>",
-        _verdict_banner(verdict(evaluation)),
-        _key_figures(evaluation),
-        _picture_section(evaluation, pictures),
-        _quality_section(evaluation),
-        _slices_section(evaluation.slices),
-        _facts_section(facts),
-        "</main></body></html>",
+    sections = [
+        Section("", [verdict(evaluation), _key_figures(evaluation)]),
+        *_gates_sections(gates),
+        Section("Ranking and calibration", [_pictures(evaluation)]),
+        Section("Against the baseline", [_quality_table(evaluation)]),
+        _operation_section(evaluation),
+        *_importance_sections(evaluation),
+        *_slices_sections(evaluation.slices),
     ]
-    return Report(html="\n".join(filter(None, parts)).encode() + b"\n", pictures=pictures)
+    if facts:
+        sections.append(Section("Where it comes from", [Facts(facts)]))
+    return Report(title, sections)
 
 
-def _verdict_banner(found: Verdict) -> str:
-    mark = "\N{CHECK MARK}" if found.better else "\N{MULTIPLICATION X}"
-    return (
-        f'<section class="verdict {"better" if found.better else "worse"}" aria-label="Verdict">'
-        f'<strong><span aria-hidden="true">{mark}</span> {escape(found.headline)}</strong>'
-        f"<p>{escape(found.sentence)}</p></section>"
-    )
-
-
-def _key_figures(evaluation: Evaluation) -> str:
+def _key_figures(evaluation: Evaluation) -> Figures:
     line = evaluation.recalibration
-    return _description_list(
-        "figures",
+    return Figures(
         {
             "Rows evaluated": f"{evaluation.n:,}",
             "Positives": f"{evaluation.positives / evaluation.n:.1%}",
@@ -113,47 +113,72 @@ def _key_figures(evaluation: Evaluation) -> str:
             "ROC AUC": f"{evaluation.model.roc_auc:.3f}",
             "Calibration slope": f"{line.slope:.2f}" if line else "undetermined",
             "Calibration error": f"{evaluation.calibration_error:.3f}",
-        },
-        boxed=True,
+        }
     )
 
 
-def _picture_section(evaluation: Evaluation, pictures: Mapping[str, bytes]) -> str:
-    model, baseline = evaluation.model, evaluation.baseline
-    line = evaluation.recalibration
-    roc = _figure(
-        pictures["roc.png"],
-        f"ROC curves: area {model.roc_auc:.3f} for the model, {baseline.roc_auc:.3f} for the "
-        f"{evaluation.baseline_name}.",
-        "Ranking",
-        "The further a curve bends to the upper left, the better positives are told from "
-        "negatives. The diagonal is a coin.",
+def _gates_sections(gates: Sequence[GateResult]) -> list[Section]:
+    if not gates:
+        return []
+    failed = [gate for gate in gates if not gate.passed]
+    rows = [
+        Row(
+            [
+                Cell(gate.name, small=gate.limit),
+                Cell("passed" if gate.passed else "refused", behind=not gate.passed),
+                Cell(gate.sentence),
+            ]
+        )
+        for gate in gates
+    ]
+    note = (
+        f"Refused by {', '.join(gate.name for gate in failed)}: it cannot become champion."
+        if failed
+        else "It passed every gate and may challenge the champion in force."
     )
-    calibration = _figure(
-        pictures["calibration.png"],
-        f"Calibration in {len(evaluation.calibration)} bins of similar score; mean distance from "
-        f"the diagonal {evaluation.calibration_error:.3f}.",
-        "Calibration",
-        "Points above the diagonal: it happens more often than the model says; below: less often."
-        + (
-            f" Recalibration line: intercept {_signed(line.intercept, 2)}, slope {line.slope:.2f} "
-            "(ideal: 0 and 1)."
-            if line
-            else ""
-        ),
+    return [Section("Gates", [Note(note), Table("", ("Gate", "Result", "Why"), rows)])]
+
+
+def _pictures(evaluation: Evaluation) -> Pictures:
+    model, baseline, line = evaluation.model, evaluation.baseline, evaluation.recalibration
+    name = evaluation.baseline_name
+    recalibration = (
+        f" Recalibration line: intercept {_signed(line.intercept, 2)}, slope {line.slope:.2f} "
+        "(ideal: 0 and 1)."
+        if line
+        else ""
     )
-    return f'<h2>Ranking and calibration</h2>\n<div class="pictures">{roc}{calibration}</div>'
-
-
-def _figure(png: bytes, alternative: str, name: str, explanation: str) -> str:
-    data = b64encode(png).decode()
-    return (
-        f'<figure><img src="data:image/png;base64,{data}" alt="{escape(alternative)}">'
-        f"<figcaption><b>{name}.</b> {explanation}</figcaption></figure>"
+    return Pictures(
+        [
+            Picture(
+                roc_picture(evaluation),
+                f"ROC curves: area {model.roc_auc:.3f} for the model, {baseline.roc_auc:.3f} for "
+                f"the {name}.",
+                "Ranking",
+                "The further a curve bends to the upper left, the better positives are told from "
+                "negatives. The diagonal is a coin.",
+            ),
+            Picture(
+                precision_recall_picture(evaluation),
+                f"Precision-recall curves: average precision {model.pr_auc:.3f} for the model, "
+                f"{baseline.pr_auc:.3f} for the {name}.",
+                "Precision and recall",
+                "The more positives are to be caught, the more false alarms come along. The dotted "
+                "line is the share of positives, which a coin reaches.",
+            ),
+            Picture(
+                calibration_picture(evaluation),
+                f"Calibration in {len(evaluation.calibration)} bins of similar score; mean "
+                f"distance from the diagonal {evaluation.calibration_error:.3f}.",
+                "Calibration",
+                "Points above the diagonal: it happens more often than the model says; below: "
+                f"less often.{recalibration}",
+            ),
+        ]
     )
 
 
-def _quality_section(evaluation: Evaluation) -> str:
+def _quality_table(evaluation: Evaluation) -> Table:
     explained = {
         "roc_auc": ("ROC AUC", "pairs ranked rightly; a coin has 0.5", 1),
         "pr_auc": ("PR AUC", "average precision; a coin has the share of positives", 1),
@@ -164,77 +189,128 @@ def _quality_section(evaluation: Evaluation) -> str:
     for field, (name, meaning, direction) in explained.items():
         model = float(getattr(evaluation.model, field))
         baseline = float(getattr(evaluation.baseline, field))
-        difference = _signed(model - baseline, 4)
-        if direction * (model - baseline) < 0:
-            difference = f'<span class="behind">{difference} worse</span>'
+        behind = direction * (model - baseline) < 0
+        difference = _signed(model - baseline, 4) + (" worse" if behind else "")
         rows.append(
-            f'<tr><th scope="row">{name}<small>{meaning}</small></th><td>{model:.4f}</td>'
-            f"<td>{baseline:.4f}</td><td>{difference}</td></tr>"
+            Row(
+                [
+                    Cell(name, small=meaning),
+                    Cell(f"{model:.4f}"),
+                    Cell(f"{baseline:.4f}"),
+                    Cell(difference, behind=behind),
+                ]
+            )
         )
-    heads = ["Measure", "Model", f"Baseline: {evaluation.baseline_name}", "Difference"]
-    return "<h2>Against the baseline</h2>\n" + _table("", heads, rows)
+    heads = ("Measure", "Model", f"Baseline: {evaluation.baseline_name}", "Difference")
+    return Table("", heads, rows)
 
 
-def _slices_section(slices: Iterable[Slice]) -> str:
-    heads = [
-        "",
+def _operation_section(evaluation: Evaluation) -> Section:
+    found, rows = evaluation.operation, evaluation.n
+    model, baseline = found.model, found.baseline
+    flagged = model.true_positives + model.false_positives
+    cheapest = min(found.cost_of_flagging_none, found.cost_of_flagging_all)
+    saved = 1 - model.cost / cheapest
+    note = (
+        f"A missed positive costs {found.miss_cost:g} and a false alarm "
+        f"{found.false_alarm_cost:g}, so every row scored {found.threshold:.2f} or more is "
+        f"flagged: {flagged:,} of {rows:,}, of which {model.true_positives:,} are positive; "
+        f"{model.false_negatives:,} positives are missed. That costs {model.cost:.3f} a row, "
+        f"{abs(saved):.1%} {'less' if saved >= 0 else 'more'} than the cheaper of flagging all or "
+        "none."
+    )
+    counts = [
+        Row([Cell(name), *(Cell(f"{getattr(which, field):,}") for which in (model, baseline))])
+        for name, field in (
+            ("Flagged and positive", "true_positives"),
+            ("Flagged and negative: false alarms", "false_positives"),
+            ("Not flagged and positive: missed", "false_negatives"),
+            ("Not flagged and negative", "true_negatives"),
+        )
+    ]
+    costs = [
+        Row([Cell("Cost a row"), Cell(f"{model.cost:.4f}"), Cell(f"{baseline.cost:.4f}")]),
+        Row(
+            [
+                Cell("Cost a row of flagging none, or all"),
+                Cell(f"{found.cost_of_flagging_none:.4f}"),
+                Cell(f"{found.cost_of_flagging_all:.4f}"),
+            ],
+            grey=True,
+        ),
+    ]
+    heads = ("Outcome", "Model", f"Baseline: {evaluation.baseline_name}")
+    return Section("If it is acted on", [Note(note), Table("", heads, [*counts, *costs])])
+
+
+def _importance_sections(evaluation: Evaluation) -> list[Section]:
+    if not evaluation.importance:
+        return []
+    first = evaluation.importance[0]
+    count = len(evaluation.importance)
+    return [
+        Section(
+            "What moves the scores",
+            [
+                Pictures(
+                    [
+                        Picture(
+                            importance_picture(evaluation),
+                            f"The features that move the scores most, {first.feature} first with "
+                            f"{first.mean_effect:.3f} in log-odds.",
+                            "Importance",
+                            f"The mean absolute SHAP value of the {min(count, MOST_IMPORTANT)} "
+                            f"most important of {count} features: by how much each moves a score "
+                            "up or down. It says what the model uses, not what causes the outcome.",
+                        )
+                    ]
+                )
+            ],
+        )
+    ]
+
+
+def _slices_sections(slices: Iterable[Slice]) -> list[Section]:
+    heads = (
         "Rows",
         "Positives",
         "Mean score",
         "ROC AUC",
         "Baseline ROC AUC",
         "Brier skill",
-    ]
+    )
     tables = [
-        _table(f"By {column}", [column, *heads[1:]], map(_slice_row, rows))
+        Table(f"By {column}", (column, *heads), [_slice_row(found) for found in rows])
         for column, rows in groupby(slices, key=lambda found: found.column)
     ]
     if not tables:
-        return ""
-    return (
-        "<h2>Slices</h2>\n"
-        f'<p class="note">Grey: fewer than {FEWEST_ROWS} rows or {FEWEST_OF_EACH} of each outcome, '
-        "too few to judge by. Red: the baseline does better there.</p>\n" + "\n".join(tables)
+        return []
+    note = Note(
+        "Below a figure its 95% interval. Grey: fewer than "
+        f"{FEWEST_ROWS} rows or {FEWEST_OF_EACH} of each outcome, too few to judge by. Red: the "
+        "baseline does better there."
     )
+    return [Section("Slices", [note, *tables])]
 
 
-def _slice_row(found: Slice) -> str:
-    scarcer = min(found.positives, found.n - found.positives)
-    few = found.n < FEWEST_ROWS or scarcer < FEWEST_OF_EACH
+def _slice_row(found: Slice) -> Row:
+    few = not found.judgeable(FEWEST_ROWS, FEWEST_OF_EACH)
     skill = 1 - found.brier / found.baseline_brier if found.baseline_brier else None
-    behind = ' class="behind"' if skill is not None and skill < 0 and not few else ""
-    grey = ' class="few"' if few else ""
-    return (
-        f'<tr{grey}><th scope="row">{escape(found.value)}</th>'
-        f"<td>{found.n:,}</td><td>{found.positives / found.n:.1%}</td>"
-        f"<td>{found.mean_score:.1%}</td><td>{_optional(found.roc_auc)}</td>"
-        f"<td>{_optional(found.baseline_roc_auc)}</td>"
-        f"<td{behind}>{_NONE if skill is None else _signed(skill)}</td></tr>"
-    )
-
-
-def _facts_section(facts: Mapping[str, str]) -> str:
-    if not facts:
-        return ""
-    return "<h2>Where it comes from</h2>\n" + _description_list("provenance", facts, boxed=False)
-
-
-def _description_list(kind: str, entries: Mapping[str, str], *, boxed: bool) -> str:
-    before, after = ("<div>", "</div>") if boxed else ("", "")
-    terms = "".join(
-        f"{before}<dt>{escape(term)}</dt><dd>{escape(value)}</dd>{after}"
-        for term, value in entries.items()
-    )
-    return f'<dl class="{kind}">{terms}</dl>'
-
-
-def _table(caption: str, heads: Iterable[str], rows: Iterable[str]) -> str:
-    columns = "".join(f'<th scope="col">{escape(head)}</th>' for head in heads)
-    titled = f"<caption>{escape(caption)}</caption>" if caption else ""
-    body = "\n".join(rows)
-    return (
-        f'<div class="table"><table>{titled}<thead><tr>{columns}</tr></thead>\n'
-        f"<tbody>{body}</tbody></table></div>"
+    rate = rate_interval(found.positives, found.n)
+    return Row(
+        [
+            Cell(found.value),
+            Cell(f"{found.n:,}"),
+            Cell(f"{found.positives / found.n:.1%}", small=f"{rate.low:.1%} to {rate.high:.1%}"),
+            Cell(f"{found.mean_score:.1%}"),
+            Cell(_optional(found.roc_auc), small=_interval(found.roc_auc_interval)),
+            Cell(_optional(found.baseline_roc_auc)),
+            Cell(
+                _NONE if skill is None else _signed(skill),
+                behind=skill is not None and skill < 0 and not few,
+            ),
+        ],
+        grey=few,
     )
 
 
@@ -245,3 +321,7 @@ def _signed(value: float, digits: int = 3) -> str:
 
 def _optional(value: float | None) -> str:
     return _NONE if value is None else f"{value:.3f}"
+
+
+def _interval(found: Interval | None) -> str:
+    return "" if found is None else f"{found.low:.3f} to {found.high:.3f}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
 from pydantic import AfterValidator, AllowInfNan, BaseModel, ConfigDict
 
@@ -22,3 +22,16 @@ class Stored(BaseModel):
     """A record that goes into a file: unknown fields are refused, none is ever changed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def to_json(self) -> bytes:
+        """The bytes that are stored: the same record, the same bytes."""
+        return self.model_dump_json(indent=1).encode() + b"\n"
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Self:
+        """Read what `to_json` wrote.
+
+        Raises:
+            pydantic.ValidationError: The bytes are something else.
+        """
+        return cls.model_validate_json(data)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from mlops_assets.ml.encoding import encode, fit_features
-from mlops_assets.ml.labels import UnusableRowsError, binary_labels, require_columns
+from mlops_assets.ml.labels import UnusableRowsError, binary_labels, sorted_by
 from mlops_assets.ml.model import Model, TrainingRecord, feature_matrix
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def train(
             f"Training needs features, and the label {label!r} not among them; it was given "
             f"{', '.join(map(repr, features)) or 'none'}."
         )
-    ordered = _sorted_by(rows, keys)
+    ordered = rows.take(sorted_by(rows, keys, "Training"))
     labels = binary_labels(ordered, label, "Training")
     described = fit_features(ordered, features)
     record = TrainingRecord(
@@ -99,22 +99,3 @@ def _booster_parameters(parameters: Estimator, record: TrainingRecord) -> dict[s
         "base_score": record.positives / record.rows,
         "validate_parameters": True,
     }
-
-
-def _sorted_by(rows: pa.Table, keys: Sequence[str]) -> pa.Table:
-    import pyarrow as pa
-
-    require_columns(rows, list(keys), "Training")
-    plain = rows.select(list(keys))
-    for place, field in enumerate(plain.schema):
-        if pa.types.is_dictionary(field.type):
-            column = plain.column(place).cast(field.type.value_type)
-            plain = plain.set_column(place, field.name, column)
-    distinct = plain.group_by(list(keys)).aggregate([]).num_rows
-    if distinct != rows.num_rows:
-        raise UnusableRowsError(
-            f"Training needs keys that tell its rows apart, and {', '.join(map(repr, keys))} "
-            f"name only {distinct} of {rows.num_rows}; add a key or remove the duplicates."
-        )
-    order = [(key, "ascending") for key in keys]
-    return rows.take(pa.compute.sort_indices(plain, sort_keys=order))

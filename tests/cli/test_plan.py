@@ -2,7 +2,15 @@
 
 import pytest
 
-from mlops_assets.cli.plan import Calendar, Request, RequestError, days_span, launches
+from mlops_assets.cli.plan import (
+    Calendar,
+    Launch,
+    Request,
+    RequestError,
+    days_span,
+    launches,
+    months_span,
+)
 
 CALENDAR = Calendar(
     days=["2013-01-01", "2013-01-02", "2013-01-03"],
@@ -16,23 +24,48 @@ def jobs(request: Request) -> list[tuple[str, str | None]]:
     return [(launch.job, launch.partition) for launch in launches(request, CALENDAR)]
 
 
+def ranges(planned: list[Launch]) -> list[tuple[str, str, str]]:
+    start, end = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+    return [
+        (
+            launch.job.removeprefix("flight_delay_"),
+            *(launch.tags.get(tag, launch.partition or "") for tag in (start, end)),
+        )
+        for launch in planned
+    ]
+
+
 @pytest.mark.parametrize(
-    ("request_", "models"),
+    ("request_", "months", "origins"),
     [
-        (Request(), ("2013-12", ["EWR", "JFK"])),
-        (Request(month="2013-11"), ("2013-11", ["EWR", "JFK"])),
-        (Request(origins=["JFK"]), ("2013-12", ["JFK"])),
-        (Request(("2013-01-01", "2013-01-02"), "2013-11", ["EWR"]), ("2013-11", ["EWR"])),
+        (Request(), ("2013-12", "2013-12"), [("EWR", "JFK")]),
+        (Request(months=("2013-11", "2013-11")), ("2013-11", "2013-11"), [("EWR", "JFK")]),
+        (Request(months=("2013-11", "2013-12")), ("2013-11", "2013-12"), [("EWR", "JFK")]),
+        (Request(origins=["JFK", "EWR"]), ("2013-12", "2013-12"), [("EWR", "JFK")]),
+        (Request(origins=["JFK"]), ("2013-12", "2013-12"), [("JFK", "JFK")]),
+        (
+            Request(("2013-01-01", "2013-01-02"), ("2013-11", "2013-11"), ["EWR"]),
+            ("2013-11", "2013-11"),
+            [("EWR", "EWR")],
+        ),
     ],
 )
-def test_a_month_is_trained_for_once_and_judged_for_each_origin(
-    request_: Request, models: tuple[str, list[str]]
+def test_all_months_are_one_run_of_training_sets_and_one_of_all_origins(
+    request_: Request, months: tuple[str, str], origins: list[tuple[str, str]]
 ) -> None:
-    month, origins = models
-    assert jobs(request_) == [
-        *PREPARE,
-        ("flight_delay_training_set", month),
-        *(("flight_delay_evaluation", f"{month}|{origin}") for origin in origins),
+    planned = launches(request_, CALENDAR)
+    assert [(launch.job, launch.partition) for launch in planned[:2]] == PREPARE
+    assert ranges(planned[2:]) == [
+        ("training_set", *months),
+        *(("evaluation", f"{months[0]}|{first}", f"{months[1]}|{last}") for first, last in origins),
+    ]
+
+
+def test_models_alone_start_from_the_features_that_exist() -> None:
+    planned = launches(Request(models_only=True), CALENDAR)
+    assert [launch.job for launch in planned] == [
+        "flight_delay_training_set",
+        "flight_delay_evaluation",
     ]
 
 
@@ -61,9 +94,10 @@ def test_all_days_are_one_run_over_a_range(
     [
         (Request(("2012-12-31", "2013-01-01")), "no day 2012-12-31"),
         (Request(("2013-01-03", "2013-01-04")), "no day 2013-01-04"),
-        (Request(month="2013-01"), "no model of 2013-01"),
+        (Request(months=("2013-01", "2013-12")), "no model of 2013-01"),
         (Request(origins=["ORD"]), "no origin ORD"),
         (Request(("2013-01-01", "2013-01-01"), None, ["JFK"]), "add --month"),
+        (Request(("2013-01-01", "2013-01-01"), models_only=True), "leave --days out"),
     ],
 )
 def test_what_does_not_exist_is_refused_before_anything_runs(request_: Request, told: str) -> None:
@@ -82,7 +116,21 @@ def test_a_span_of_days_is_read(text: str, span: tuple[str, str]) -> None:
     assert days_span(text) == span
 
 
+@pytest.mark.parametrize(
+    ("text", "span"),
+    [("2013-04..2013-12", ("2013-04", "2013-12")), ("2013-04", ("2013-04", "2013-04"))],
+)
+def test_a_span_of_months_is_read(text: str, span: tuple[str, str]) -> None:
+    assert months_span(text) == span
+
+
 @pytest.mark.parametrize("text", ["", "2013-01-01..", "2013-13-01", "2013-01-02..2013-01-01"])
 def test_what_is_no_span_of_days_is_refused(text: str) -> None:
     with pytest.raises(RequestError):
         days_span(text)
+
+
+@pytest.mark.parametrize("text", ["", "2013-04..", "2013-13", "2013-12..2013-04", "2013-04-01"])
+def test_what_is_no_span_of_months_is_refused(text: str) -> None:
+    with pytest.raises(RequestError):
+        months_span(text)

@@ -1,0 +1,77 @@
+"""The history of partitions: which commit made what, and what a partition was before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from mlops_assets.lake.errors import LakeError
+from mlops_assets.lake.partition import TablePartition, by_table
+
+if TYPE_CHECKING:
+    from mlops_assets.lake.connection import Lake
+    from mlops_assets.lake.manifest import File
+    from mlops_assets.lake.snapshot import Snapshot
+
+
+def makers(
+    lake: Lake, state: str, keys: Iterable[TablePartition]
+) -> dict[TablePartition, tuple[str, str]]:
+    """The work commit that made each partition as `state` holds it, and that commit's pin.
+
+    One walk of the log answers for all of a table: a commit's diff to its first parent names what
+    it changed.
+    """
+    found: dict[TablePartition, tuple[str, str]] = {}
+    repo = lake.repo()
+    with lake.errors():
+        for table, group in by_table(keys):
+            wanted = {key.manifest_path: key for key in group}
+            log: Iterator[Any] = repo.ref(state).log(prefixes=[f"{table}/"])
+            for commit in log:
+                # A merge's first parent is the base branch, where the work commit is not yet: the
+                # work commit itself comes right after it.
+                if len(commit.parents) != 1:
+                    continue
+                parent = commit.parents[0]
+                for change in repo.ref(parent).diff(
+                    other_ref=commit.id, prefix=f"{table}/", type="two_dot"
+                ):
+                    if (key := wanted.pop(change.path, None)) is not None:
+                        found[key] = (commit.id, parent)
+                if not wanted:
+                    break
+    return found
+
+
+def find_file(snapshot: Snapshot, key: TablePartition, name: str, sha256: str) -> Snapshot:
+    """The newest state, at this pin or before it, whose partition has a file of that content.
+
+    Args:
+        snapshot: The pin.
+        key: The partition.
+        name: The file's name.
+        sha256: The digest of its bytes.
+
+    Raises:
+        LakeError: The partition has never had that file.
+    """
+
+    def holds(state: Snapshot) -> bool:
+        parts = state.stored(key.table, [key.partition]).values()
+        files: list[File] = [file for part in parts for file in part.manifest.files]
+        return any(file.name == name and file.sha256 == sha256 for file in files)
+
+    if holds(snapshot):
+        return snapshot
+    lake = snapshot.lake
+    with lake.errors():
+        log: Iterator[Any] = lake.repo().ref(snapshot.commit).log(objects=[key.manifest_path])
+        commits = [commit.id for commit in log]
+    for commit in commits:
+        if holds(state := lake.snapshot(commit)):
+            return state
+    raise LakeError(
+        f"{key} has never held {name} with SHA-256 {sha256[:12]}… up to commit "
+        f"{snapshot.commit[:12]}: correct the digest, or look on another branch."
+    )
