@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from mlops_assets.settings import ROOT
 
 if TYPE_CHECKING:
     from dagster_shared.error import SerializableErrorInfo
@@ -84,9 +87,30 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _link(error: BaseException) -> Link:
+    from pydantic import ValidationError
+
+    if isinstance(error, ValidationError):
+        return Link("DagsterInvalidDefinitionError", _first_mistake(error.errors()))
     text = str(error)
     full = isinstance(error, OSError) and error.errno in FULL_DISK_NUMBERS
     return Link(type(error).__name__, text, full or _says_full(text))
+
+
+def _first_mistake(mistakes: Sequence[Any]) -> str:
+    """The first thing that pydantic refuses, and the place in its file where Dagster added it."""
+    first = mistakes[0]
+    path, _, place = ".".join(map(str, first["loc"])).partition(" at ")
+    told = (
+        "there is no such field"
+        if first["type"] == "extra_forbidden"
+        else str(first["msg"]).removeprefix("Value error, ")
+    )
+    file, _, line = place.rpartition(":")
+    if not file:
+        return f"{path}: {told}."
+    shown = Path(file)
+    shown = shown.relative_to(ROOT) if shown.is_relative_to(ROOT) else shown
+    return f"{shown}:{line}: {path.removeprefix('attributes.')}: {told}."
 
 
 def _says_full(text: str) -> bool:
@@ -112,7 +136,9 @@ def sentence(chain: Sequence[Link], *, place: str) -> str:
         )
     # Dagster wraps what a step raises in errors of its own; the first that is not one is ours or
     # a library's.
-    told = [link for link in chain if not link.kind.startswith("Dagster")] or list(chain)
+    told = [
+        link for link in chain if link.kind in SENTENCES or not link.kind.startswith("Dagster")
+    ] or list(chain)
     if not told:
         return "it failed without a reason; run again with --debug."
     first = next((link for link in told if link.kind in SENTENCES), told[0])

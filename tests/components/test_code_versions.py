@@ -107,7 +107,10 @@ def problem_versions(**declared: Any) -> dict[str, str | None]:
         ({"slices": ["carrier", "flight_date"]}, {"evaluation_report"}),
         ({"estimator": {"seed": 1}}, {"model", "champion"}),
         ({"estimator": {"seed": 2013, "rounds": 7}}, {"model"}),
-        ({"spine": {"features": ["carrier"]}}, {"training_set", "model"}),
+        (
+            {"spine": {"features": ["carrier", "scheduled_departure_hour"]}},
+            {"training_set", "model"},
+        ),
         ({"feature_views": ["calendar"]}, {"training_set", "model"}),
         (
             {"spine": {"label": "is_cancelled"}},

@@ -11,8 +11,7 @@ import pytest
 import yaml
 from installation import Installation
 
-from mlops_assets.components.training_set import feature_views
-from mlops_assets.engines.as_of import feature_column
+from mlops_assets.components.ml_problem import MlProblem
 from mlops_assets.engines.duckdb import describe_tables
 from mlops_assets.lake import Manifest, Partition, TablePartition
 from mlops_assets.settings import ROOT
@@ -37,15 +36,13 @@ class Bomb:
 def trainable(installation: Installation) -> Installation:
     """An installation whose lake holds a month's training set of invented rows."""
     problem = yaml.safe_load((ROOT / "mlops_assets/defs/flight_delay/defs.yaml").read_text())
-    declared = problem["attributes"]
-    views = feature_views(ROOT / declared["project"], declared["feature_views"])
-    joined = [feature_column(view, name) for view in views for name in view.features]
+    declared = MlProblem.model_validate(problem["attributes"])
+    columns = declared.training_set(ROOT / declared.project).columns
     draw = random.Random(2013)
     rows = [
         {
-            **dict.fromkeys(joined, draw.random()),
-            **{name: draw.randrange(24) for name in declared["spine"]["features"]},
-            **dict.fromkeys(declared["spine"]["keys"], number),
+            **{name: draw.randrange(24) for name in columns},
+            **dict.fromkeys(declared.spine.keys, number),
             "carrier": draw.choice(["AA", "B6"]),
             "origin": ORIGIN,
             "split": "train" if number % 3 else "evaluate",
