@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from mlops_assets.cli.check import Check, passed, problem
 from mlops_assets.cli.record import open_record
 from mlops_assets.cli.watch import COMMIT
-from mlops_assets.lake import Lake, LakeError, Manifest, Partition, TablePartition
+from mlops_assets.lake import Lake, LakeError, Manifest, TablePartition
 from mlops_assets.lake.partition import MANIFEST_NAME
 from mlops_assets.lake.snapshot import METADATA_KEY
 
@@ -113,7 +113,7 @@ def sample(names: Sequence[str], size: int) -> list[str]:
 def _damaged(lake: Lake, head: str, manifests: dict[str, Manifest]) -> Iterator[str]:
     snapshot = lake.snapshot(head)
     for folder, manifest in manifests.items():
-        key = key_of(folder)
+        key = TablePartition.from_folder(folder)
         for file in manifest.files:
             try:
                 content = snapshot.read(key, file.name)
@@ -122,13 +122,6 @@ def _damaged(lake: Lake, head: str, manifests: dict[str, Manifest]) -> Iterator[
                 continue
             if hashlib.sha256(content).hexdigest() != file.sha256:
                 yield f"{folder}/{file.name} has other bytes than its manifest says."
-
-
-def key_of(folder: str) -> TablePartition:
-    """The partition whose files lie in a folder of the lake."""
-    segments = folder.split("/")
-    at = next((index for index, part in enumerate(segments) if "=" in part), len(segments))
-    return TablePartition("/".join(segments[:at]), Partition.from_path("/".join(segments[at:])))
 
 
 def record(lake: Lake, settings: Settings, *, deep: bool) -> Check:

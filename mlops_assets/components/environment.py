@@ -7,6 +7,7 @@ import platform
 from functools import cache
 from importlib.metadata import version
 
+from mlops_assets.components.provenance import ENVIRONMENT
 from mlops_assets.settings import ROOT
 
 # A new version of one of these may write other bytes for the same rows.
@@ -18,14 +19,14 @@ def environment() -> dict[str, str]:
     """Versions of Python and of what writes bytes, and the digest of the lock they came from.
 
     Returns:
-        Names starting with `environment/`; the lock is missing where only the package is
+        Them by their names in a commit's metadata; the lock is missing where only the package is
         installed and not the repository.
     """
-    found = {f"environment/{name}": version(name) for name in WRITERS}
-    found["environment/python"] = platform.python_version()
-    found["environment/machine"] = platform.machine()
+    found = {name: version(name) for name in WRITERS}
+    found["python"] = platform.python_version()
+    found["machine"] = platform.machine()
     lock = ROOT / "requirements.lock"
     if lock.is_file():
         digest = hashlib.sha256(lock.read_bytes()).hexdigest()
-        found["environment/requirements.lock"] = f"sha256:{digest}"
-    return found
+        found["requirements.lock"] = f"sha256:{digest}"
+    return {f"{ENVIRONMENT}{name}": value for name, value in found.items()}

@@ -131,7 +131,9 @@ class ProblemAssets:
                 with _named(f"{self.problem.name} {month}"):
                     return self.training_set.build(snapshot, month, folder), {}
 
-            yield from publishing.publish_each(context, lake, make)
+            yield from publishing.publish_each(
+                context, lake, make, parameters=self.training_set.declared()
+            )
 
         return training_set_asset
 
@@ -181,7 +183,13 @@ class ProblemAssets:
                     "features": len(model.record.features),
                 }
 
-            yield from publishing.publish_each(context, lake, make)
+            parameters = {
+                "estimator": problem.estimator.model_dump(mode="json"),
+                "features": training_set.features,
+                "label": problem.spine.label,
+                "keys": problem.spine.keys,
+            }
+            yield from publishing.publish_each(context, lake, make, parameters=parameters)
 
         return model_asset
 
@@ -256,7 +264,13 @@ class ProblemAssets:
                 return Manifest.of_folder(folder), show(evaluation, report)
 
             if context.selected_asset_keys:
-                yield from publishing.publish_each(context, lake, make)
+                parameters = {
+                    "baseline": problem.baseline,
+                    "slices": problem.slices,
+                    "costs": problem.costs.model_dump(mode="json"),
+                    "gates": problem.gates.model_dump(mode="json", by_alias=True),
+                }
+                yield from publishing.publish_each(context, lake, make, parameters=parameters)
             else:
                 snapshot = lake.snapshot()
                 for partition in publishing.output_partitions(context):
@@ -321,7 +335,8 @@ class ProblemAssets:
                 (folder / CHAMPION_FILE).write_bytes(decision.to_json())
                 return Manifest.of_folder(folder), _shown(decision)
 
-            yield from publishing.publish_each(context, lake, make)
+            parameters = {"label": problem.spine.label, "seed": problem.estimator.seed}
+            yield from publishing.publish_each(context, lake, make, parameters=parameters)
 
         return champion_asset
 

@@ -15,6 +15,15 @@ from typing import Any
 import dagster as dg
 
 from mlops_assets.components.environment import environment
+from mlops_assets.components.provenance import (
+    CODE_VERSION,
+    CONFIG,
+    JOB,
+    PARAMETERS,
+    ROOT_RUN_ID,
+    RUN_ID,
+    stable_json,
+)
 from mlops_assets.lake import (
     Lake,
     Manifest,
@@ -64,6 +73,19 @@ def lake_partition(definition: dg.PartitionsDefinition[str] | None, key: str | N
         if isinstance(definition, kind):
             return Partition.of({dimension: key})
     raise ValueError(f"partitions of kind {type(definition).__name__} have no name in the lake.")
+
+
+def partition_key(
+    definition: dg.PartitionsDefinition[str] | None, partition: Partition
+) -> str | None:
+    """Dagster's key of a partition of the lake; the inverse of `lake_partition`."""
+    if definition is None:
+        return None
+    values = dict(partition.values)
+    if isinstance(definition, dg.MultiPartitionsDefinition):
+        return dg.MultiPartitionKey(values)
+    [value] = values.values()
+    return value
 
 
 def partition_keys(context: dg.AssetExecutionContext) -> list[str | None]:
@@ -133,19 +155,28 @@ def open_transaction(
     return lake.transaction(branch, [*tables, *also])
 
 
-def commit_metadata(context: dg.AssetExecutionContext) -> dict[str, str]:
-    """What a commit says of the run that made it, its code versions and its environment."""
-    run = context.run
+def commit_metadata(
+    context: dg.AssetExecutionContext, *, parameters: Mapping[str, object] | None = None
+) -> dict[str, str]:
+    """What a commit says of the run that made it, its code, its declarations and its environment.
+
+    Args:
+        context: The step's.
+        parameters: What was declared for the step's results, by name.
+    """
+    run, step = context.run, step_name(context)
     versions = context.assets_def.code_versions_by_key
+    tables = {table_name(key): key for key in sorted(context.selected_asset_keys)}
+    ops: Any = run.run_config.get("ops", {})
+    config = ops.get(step, {}).get("config")
     return {
-        "dagster/run_id": run.run_id,
-        "dagster/root_run_id": run.root_run_id or run.run_id,
-        "dagster/job": run.job_name,
+        RUN_ID: run.run_id,
+        ROOT_RUN_ID: run.root_run_id or run.run_id,
+        JOB: run.job_name,
         **environment(),
-        **{
-            f"code_version/{table_name(key)}": str(versions[key])
-            for key in sorted(context.selected_asset_keys)
-        },
+        **{f"{CODE_VERSION}{table}": str(versions[key]) for table, key in tables.items()},
+        **({f"{CONFIG}{step}": stable_json(config)} if config else {}),
+        **{f"{PARAMETERS}{table}": stable_json(parameters) for table in tables if parameters},
     }
 
 
@@ -154,6 +185,7 @@ def publish_each(
     lake: Lake,
     make: Callable[[Snapshot, Partition, Path], tuple[Manifest, Mapping[str, Any]]],
     *,
+    parameters: Mapping[str, object] | None = None,
     published: Callable[[PublishedPartition], Mapping[str, Any]] = lambda _: {},
 ) -> Iterator[Any]:
     """One transaction of an asset whose every partition is made by itself; yields its events.
@@ -163,6 +195,7 @@ def publish_each(
         lake: Where.
         make: Makes one partition from the pin, its files in the empty folder that it is given;
             returns its manifest and what the UI is to show of it. Partitions come in order.
+        parameters: What was declared for the results, by name, as the commit is to say it.
         published: Called with each partition after the merge and before its event; returns what
             else the UI is to show of it.
     """
@@ -172,10 +205,11 @@ def publish_each(
         for partition in sorted(output_partitions(context)):
             folder = transaction.scratch / "partitions" / partition.path
             folder.mkdir(parents=True)
-            manifest, shown[partition] = make(transaction.snapshot, partition, folder)
+            manifest, shown[partition] = make(transaction.reader(partition), partition, folder)
             written[table_partition(asset, partition)] = (manifest, folder)
         transaction.write(written)
-        publication = transaction.publish(step_message(context), commit_metadata(context))
+        metadata = commit_metadata(context, parameters=parameters)
+        publication = transaction.publish(step_message(context), metadata)
     for part in publication.partitions:
         shown[part.key.partition] = {**shown[part.key.partition], **published(part)}
     yield from materializations(context, publication, metadata={asset: shown})

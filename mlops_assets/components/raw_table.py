@@ -18,9 +18,10 @@ from mlops_assets.components.contract import (
     enforce,
 )
 from mlops_assets.components.partition_files import FILE, write_partitions, write_table
+from mlops_assets.components.provenance import SOURCE
 from mlops_assets.components.quarantine import PartitionCount, Verdict, verdict
 from mlops_assets.engines.duckdb import describe_tables
-from mlops_assets.lake import Lake, Manifest, Partition, TablePartition
+from mlops_assets.lake import File, Lake, Manifest, Partition, TablePartition
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,6 +34,7 @@ def raw_table(
     contract: Contract,
     read: Callable[[DayWindow | None], "pa.Table"],
     *,
+    file: Callable[[], Path],
     description: str,
     owner: str,
     code: str,
@@ -45,6 +47,7 @@ def raw_table(
             `raw/<name>_quarantine`; too many of them fail the blocking check `contract`, and
             nothing is published.
         read: Reads the source's rows: of the days asked for, or all if it has no days.
+        file: Names the file that `read` reads, whose digest the commit records.
         description: What a row is, and where it comes from.
         owner: Who answers for it.
         code: The dotted name of the package that declares the source and its contract.
@@ -104,7 +107,11 @@ def raw_table(
             )
             transaction.remove(TablePartition(quarantine, part) for part in partitions - bad)
             message = publishing.step_message(context)
-            metadata = publishing.commit_metadata(context)
+            source = File.of(file().name, file())
+            metadata = {
+                **publishing.commit_metadata(context),
+                f"{SOURCE}{source.name}": f"sha256:{source.sha256}",
+            }
             if not judged.passed:
                 transaction.keep(f"rejected {message}", metadata)
                 yield _result(key, passed=False, sentence=judged.sentence)

@@ -4,7 +4,7 @@ No row sees the future: features by as-of join at the prediction time, training 
 they were known before the first prediction of the evaluated month.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -95,6 +95,16 @@ class TrainingSet:
     @property
     def _joined(self) -> list[str]:
         return [feature_column(view, name) for view in self.views for name in view.features]
+
+    def declared(self) -> Mapping[str, object]:
+        """What decides its rows, as a commit records it."""
+        return {
+            "spine": self.spine.model_dump(mode="json"),
+            "views": {view.table: view.model_dump(mode="json") for view in self.views},
+            "months": self.months,
+            "segment": self.segment,
+            "time_zone": self.time_zone,
+        }
 
     def build(self, snapshot: Snapshot, month: Partition, folder: Path) -> Manifest:
         """Make one month's training set from pinned tables.

@@ -14,7 +14,8 @@ from mlops_assets.lake.errors import (
     MissingPartitionError,
     UnreachableLakeError,
 )
-from mlops_assets.lake.history import find_file
+from mlops_assets.lake.history import changes, find_file, find_version, makers
+from mlops_assets.lake.inputs import Input, Version
 from mlops_assets.lake.manifest import File, Manifest
 from mlops_assets.lake.partition import Partition, TablePartition
 from mlops_assets.lake.snapshot import Snapshot
@@ -24,6 +25,7 @@ __all__ = [
     "ConflictError",
     "Credentials",
     "File",
+    "Input",
     "Lake",
     "LakeError",
     "Manifest",
@@ -35,5 +37,9 @@ __all__ = [
     "TablePartition",
     "Transaction",
     "UnreachableLakeError",
+    "Version",
+    "changes",
     "find_file",
+    "find_version",
+    "makers",
 ]

@@ -117,6 +117,9 @@ class Lake:
         repository: The repository's name; made by `create` where it does not exist.
         base_branch: The branch that publishing merges into.
         scratch: A folder for files on their way into the lake and copies of remote files.
+
+    Attributes:
+        opened: The work branches that its transactions were opened on.
     """
 
     def __init__(
@@ -131,6 +134,7 @@ class Lake:
         self.repository = repository
         self.base_branch = base_branch
         self.scratch = scratch
+        self.opened: list[str] = []
 
     @cached_property
     def client(self) -> lakefs.Client:
@@ -227,6 +231,12 @@ class Lake:
         with self.errors():
             return str(self.repo().ref(ref or self.base_branch).get_commit().id)
 
+    def first_commit(self) -> str:
+        """The commit that the repository began with, which holds nothing."""
+        with self.errors():
+            *_, first = self.repo().ref(self.base_branch).log(first_parent=True)
+        return str(first.id)
+
     def snapshot(self, ref: str | None = None) -> Snapshot:
         """Pin a state of the lake for reading; the base branch's head if `ref` is None."""
         return Snapshot(self, self.head(ref))
@@ -238,7 +248,36 @@ class Lake:
             branch: The work branch's name, unique to this attempt of this step of this run.
             tables: The names of the tables that it may write.
         """
+        self.opened.append(branch)
         return Transaction(self, branch=branch, tables=tables)
+
+    @contextmanager
+    def temporary(self, branch: str, commit: str) -> Iterator[Lake]:
+        """A base branch of its own from a commit, for work that nobody else is to see.
+
+        Args:
+            branch: Its name, unique; with the prefix of a work branch, so that one which a killed
+                process leaves behind is listed with those.
+            commit: Where it starts.
+
+        Yields:
+            The lake with that base branch. At the end, however it comes, the branch is deleted,
+            and every work branch that transactions on it left.
+        """
+        made = Lake(
+            self.credentials,
+            repository=self.repository,
+            base_branch=branch,
+            scratch=self.scratch,
+        )
+        with self.errors():
+            self.repo().branch(branch).create(commit)
+        try:
+            yield made
+        finally:
+            with self.errors():
+                for name in {branch, *made.opened} & set(self.work_branches()):
+                    self.repo().branch(name).delete()
 
     def commit_info(self, commit: str) -> dict[str, Any]:
         """A commit's id, parents, message, time (seconds since 1970, UTC) and metadata."""

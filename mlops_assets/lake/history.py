@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from mlops_assets.lake.errors import LakeError
-from mlops_assets.lake.partition import TablePartition, by_table
+from mlops_assets.lake.partition import MANIFEST_NAME, TablePartition, by_table
 
 if TYPE_CHECKING:
     from mlops_assets.lake.connection import Lake
-    from mlops_assets.lake.manifest import File
+    from mlops_assets.lake.inputs import Version
+    from mlops_assets.lake.manifest import Manifest
     from mlops_assets.lake.snapshot import Snapshot
 
 
@@ -57,21 +58,51 @@ def find_file(snapshot: Snapshot, key: TablePartition, name: str, sha256: str) -
         LakeError: The partition has never had that file.
     """
 
-    def holds(state: Snapshot) -> bool:
-        parts = state.stored(key.table, [key.partition]).values()
-        files: list[File] = [file for part in parts for file in part.manifest.files]
-        return any(file.name == name and file.sha256 == sha256 for file in files)
+    def holds(manifest: Manifest) -> bool:
+        return any(file.name == name and file.sha256 == sha256 for file in manifest.files)
 
-    if holds(snapshot):
+    found = _newest(snapshot, key, holds)
+    if found is None:
+        raise LakeError(
+            f"{key} has never held {name} with SHA-256 {sha256[:12]}… up to commit "
+            f"{snapshot.commit[:12]}: correct the digest, or look on another branch."
+        )
+    return found
+
+
+def find_version(snapshot: Snapshot, version: Version) -> Snapshot | None:
+    """The newest state, at this pin or before it, that holds a partition in that version."""
+    return _newest(
+        snapshot, version.key, lambda manifest: manifest.data_version == version.data_version
+    )
+
+
+def _newest(
+    snapshot: Snapshot, key: TablePartition, holds: Callable[[Manifest], bool]
+) -> Snapshot | None:
+    """The newest state, from this pin back, whose manifest of a partition is as wanted."""
+
+    def held(state: Snapshot) -> bool:
+        stored = state.stored(key.table, [key.partition]).values()
+        return any(holds(part.manifest) for part in stored)
+
+    if held(snapshot):
         return snapshot
     lake = snapshot.lake
     with lake.errors():
         log: Iterator[Any] = lake.repo().ref(snapshot.commit).log(objects=[key.manifest_path])
         commits = [commit.id for commit in log]
-    for commit in commits:
-        if holds(state := lake.snapshot(commit)):
-            return state
-    raise LakeError(
-        f"{key} has never held {name} with SHA-256 {sha256[:12]}… up to commit "
-        f"{snapshot.commit[:12]}: correct the digest, or look on another branch."
-    )
+    return next((state for state in map(snapshot.at, commits) if held(state)), None)
+
+
+def changes(lake: Lake, commit: str) -> list[TablePartition]:
+    """The partitions that a commit brought or changed, against its first parent; in order."""
+    repo = lake.repo()
+    with lake.errors():
+        parents = repo.ref(commit).get_commit().parents
+        if not parents:
+            return []
+        diff: Iterator[Any] = repo.ref(parents[0]).diff(other_ref=commit, type="two_dot")
+        paths = [change.path for change in diff if change.type != "removed"]
+    places = (path.rpartition("/") for path in paths)
+    return sorted(TablePartition.from_folder(at) for at, _, name in places if name == MANIFEST_NAME)

@@ -89,6 +89,13 @@ class TablePartition:
         """The one object that every writer of this partition writes, so that two conflict."""
         return f"{self.folder}{MANIFEST_NAME}"
 
+    @classmethod
+    def from_folder(cls, folder: str) -> TablePartition:
+        """The partition whose files lie in a folder of the lake, named without a closing `/`."""
+        segments = folder.split("/")
+        at = next((place for place, part in enumerate(segments) if "=" in part), len(segments))
+        return cls("/".join(segments[:at]), Partition.from_path("/".join(segments[at:])))
+
     def __str__(self) -> str:
         return f"{self.table} {self.partition}" if self.partition.path else self.table
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_assets.lake.errors import LakeError, MissingPartitionError
+from mlops_assets.lake.inputs import Version
 from mlops_assets.lake.manifest import File, Manifest
 from mlops_assets.lake.partition import MANIFEST_NAME, Partition, TablePartition
 
@@ -55,11 +56,18 @@ class Snapshot:
     Attributes:
         commit: The commit's id.
         lake: Where.
+        handed_out: The partitions that readers asked for by name, or whose bytes they were shown,
+            with the data version of each; `stored` alone, a look at what there is, adds nothing.
     """
 
-    def __init__(self, lake: Lake, commit: str) -> None:
+    def __init__(self, lake: Lake, commit: str, handed_out: set[Version] | None = None) -> None:
         self.commit = commit
         self.lake = lake
+        self.handed_out = set() if handed_out is None else handed_out
+
+    def at(self, commit: str) -> Snapshot:
+        """Another state of the lake; what it hands out counts as handed out by this one."""
+        return Snapshot(self.lake, commit, self.handed_out)
 
     @cached_property
     def _reference(self) -> lakefs.Reference:
@@ -131,6 +139,7 @@ class Snapshot:
                 f"{table}{first}{more} does not exist at commit {self.commit[:12]}: "
                 f"materialize {table} first."
             )
+        self._note(stored.values())
         return stored
 
     def files(self, stored: Sequence[StoredPartition]) -> list[Path]:
@@ -142,6 +151,7 @@ class Snapshot:
         Raises:
             LakeError: The bytes that came are not those that the manifest names.
         """
+        self._note(stored)
         wanted = [
             (f"{part.key.folder}{file.name}", file, part.addresses[file.name])
             for part in stored
@@ -163,6 +173,9 @@ class Snapshot:
                 path = f"{key.folder}{name}"
                 return self._locate(path, file, part.addresses[name]).read_bytes()
         raise LakeError(f"{key} has no file {name!r} at commit {self.commit[:12]}.")
+
+    def _note(self, stored: Iterable[StoredPartition]) -> None:
+        self.handed_out |= {Version(part.key, part.manifest.data_version) for part in stored}
 
     def _manifest(self, found: ObjectInfo) -> Manifest:
         text = (found.metadata or {}).get(METADATA_KEY)

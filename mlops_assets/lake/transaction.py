@@ -16,10 +16,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from mlops_assets.lake import inputs
 from mlops_assets.lake.errors import ConflictError, LakeError
 from mlops_assets.lake.history import makers
 from mlops_assets.lake.manifest import Manifest
-from mlops_assets.lake.partition import MANIFEST_NAME, TablePartition, by_table
+from mlops_assets.lake.partition import MANIFEST_NAME, Partition, TablePartition, by_table
 from mlops_assets.lake.snapshot import METADATA_KEY, Snapshot
 
 if TYPE_CHECKING:
@@ -82,7 +83,8 @@ class Transaction:
 
     Attributes:
         branch: The name of the work branch.
-        snapshot: The pinned state that the step reads.
+        snapshot: The pinned state that the step reads; what it hands out is recorded as read for
+            all that the step makes.
         scratch: An empty folder for the files that it writes, removed at the end.
     """
 
@@ -96,12 +98,14 @@ class Transaction:
         self._written: dict[TablePartition, Manifest] = {}
         self._unchanged: set[TablePartition] = set()
         self._removed: set[TablePartition] = set()
+        self._readers: dict[Partition, Snapshot] = {}
         self._publication: Publication | None = None
 
     def __enter__(self) -> Self:
         # The folder comes last: `__exit__` never runs for a transaction that did not open, so a
         # server that refuses the branch would leave the folder behind.
         self.snapshot = self._lake.snapshot()
+        self._readers[Partition()] = self.snapshot
         with self._lake.errors():
             self._branch().create(self.snapshot.commit)
         self.scratch = self._lake.scratch / self.branch
@@ -118,6 +122,19 @@ class Transaction:
         shutil.rmtree(self.scratch, ignore_errors=True)
         if error is None and self._publication is None:
             raise LakeError(f"transaction {self.branch} ended without `publish`.")
+
+    def reader(self, partition: Partition) -> Snapshot:
+        """The pin for making one partition: what it hands out is recorded as read for that one."""
+        return self._readers.setdefault(partition, Snapshot(self._lake, self.snapshot.commit))
+
+    def _inputs(self) -> dict[str, str]:
+        """What was read for what this transaction changes, as its commit says it."""
+        changed = {key.partition for key in self._written.keys() - self._unchanged}
+        return {
+            f"{inputs.PREFIX}{partition.path}": inputs.to_json(reader.handed_out)
+            for partition, reader in sorted(self._readers.items())
+            if reader.handed_out and partition in {Partition(), *changed}
+        }
 
     def _branch(self) -> Branch:
         return self._lake.repo().branch(self.branch)
@@ -209,7 +226,8 @@ class Transaction:
         from lakefs.exceptions import BadRequestException
 
         try:
-            return str(branch.commit(message, dict(metadata)).get_commit().id)
+            described = {**metadata, **self._inputs()}
+            return str(branch.commit(message, described).get_commit().id)
         except BadRequestException as error:
             if "no changes" not in str(error.body.get("message", "")):
                 raise
@@ -228,7 +246,7 @@ class Transaction:
 
         Args:
             message: The commit's message.
-            metadata: What the commit shall say of the run that made it.
+            metadata: What the commit shall say of the run that made it, beside what it read.
 
         Returns:
             What is on the base branch now, each partition with the commit that names it.

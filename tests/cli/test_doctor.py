@@ -10,8 +10,8 @@ from command_line import Ended, State
 
 from mlops_assets.cli import installation_checks
 from mlops_assets.cli.installation_checks import locked_versions
-from mlops_assets.cli.lake_checks import key_of, missing_files, sample
-from mlops_assets.lake import File, Lake, Manifest, Partition, TablePartition
+from mlops_assets.cli.lake_checks import missing_files, sample
+from mlops_assets.lake import File, Lake, Manifest, Partition
 
 
 def checks(ended: Ended) -> dict[str, dict[str, Any]]:
@@ -121,13 +121,6 @@ def test_a_file_that_is_missing_or_of_another_size_is_named() -> None:
         "t/b has 9 bytes where its manifest says 2.",
         "t/c is missing.",
     ]
-
-
-def test_a_folder_of_the_lake_names_its_partition() -> None:
-    assert key_of("raw/planes") == TablePartition("raw/planes")
-    assert key_of("a/b/month=2013-12/origin=JFK") == TablePartition(
-        "a/b", Partition.of({"month": "2013-12", "origin": "JFK"})
-    )
 
 
 def test_a_sample_is_spread_over_all_and_the_same_each_time() -> None:

@@ -164,6 +164,7 @@ def test_whatever_decides_a_raw_tables_files_changes_its_code_version(
         table = raw_table(
             AIRLINES,
             lambda _: pytest.fail("nothing is read for a code version"),
+            file=lambda: pytest.fail("nor is it looked for"),
             description="Airlines.",
             owner="team:a",
             code="mlops_assets.defs.raw",

@@ -79,6 +79,13 @@ def test_a_partition_is_read_back_from_its_folder(values: list[tuple[str, str]])
     assert key.folder.startswith("raw/flights/")
 
 
+def test_a_folder_of_the_lake_names_its_partition() -> None:
+    assert TablePartition.from_folder("raw/planes") == TablePartition("raw/planes")
+    assert TablePartition.from_folder("a/b/month=2013-12/origin=JFK") == TablePartition(
+        "a/b", Partition.of({"month": "2013-12", "origin": "JFK"})
+    )
+
+
 @given(MANIFESTS)
 def test_a_manifest_is_read_back_as_it_was_written(manifest: Manifest) -> None:
     assert Manifest.from_json(manifest.to_json(), place="here") == manifest

@@ -43,6 +43,7 @@ def _daily(
     return raw_table(
         contract,
         rows,
+        file=lambda: sources.file_of(_source(), contract.table),
         description=description,
         owner=OWNER,
         code="mlops_assets.defs.raw",
@@ -56,6 +57,7 @@ def _whole(
     return raw_table(
         contract,
         lambda _: read(_source()),
+        file=lambda: sources.file_of(_source(), contract.table),
         description=description,
         owner=OWNER,
         code="mlops_assets.defs.raw",

@@ -23,6 +23,7 @@ __all__ = [
     "SPAN",
     "SourceError",
     "bundled_directory",
+    "file_of",
     "read_airlines",
     "read_airports",
     "read_flights",
@@ -59,9 +60,8 @@ def read_flights(
 ) -> pa.Table:
     """The flights scheduled to leave on the days `first_day` to `last_day`, both included.
 
-    Reads `flights.csv` or `flights.csv.zip`. A row goes to the day that its year, month and day
-    state or, where that is no day of `span`, to the day of its `time_hour`; its contract then
-    quarantines it there.
+    A row goes to the day that its year, month and day state or, where that is no day of `span`, to
+    the day of its `time_hour`; its contract then quarantines it there.
 
     Args:
         directory: where the files are.
@@ -72,7 +72,7 @@ def read_flights(
     Raises:
         SourceError: the file has a fault, a row lies on no day of `span`, or a day has no rows.
     """
-    return _read_days(FLIGHTS, _flights_file(directory), DayWindow(first_day, last_day), span)
+    return _read_days(FLIGHTS, directory, DayWindow(first_day, last_day), span)
 
 
 def read_weather(
@@ -80,42 +80,47 @@ def read_weather(
 ) -> pa.Table:
     """The hourly weather of the local days `first_day` to `last_day`, both included.
 
-    Reads `weather.csv`; days and errors are as in `read_flights`. Days in `EMPTY_DAYS` may have
-    no rows.
+    Days and errors are as in `read_flights`. Days in `EMPTY_DAYS` may have no rows.
     """
-    return _read_days(WEATHER, directory / "weather.csv", DayWindow(first_day, last_day), span)
+    return _read_days(WEATHER, directory, DayWindow(first_day, last_day), span)
 
 
 def read_planes(directory: Path) -> pa.Table:
-    """Every plane of `planes.csv`; a `SourceError` says what is wrong with the file."""
-    return read_csv(directory / "planes.csv", PLANES.schema())
+    """Every plane; a `SourceError` says what is wrong with the file."""
+    return read_csv(file_of(directory, PLANES.table), PLANES.schema())
 
 
 def read_airports(directory: Path) -> pa.Table:
-    """Every airport of `airports.csv`; a `SourceError` says what is wrong with the file."""
-    return read_csv(directory / "airports.csv", AIRPORTS.schema())
+    """Every airport; a `SourceError` says what is wrong with the file."""
+    return read_csv(file_of(directory, AIRPORTS.table), AIRPORTS.schema())
 
 
 def read_airlines(directory: Path) -> pa.Table:
-    """Every airline of `airlines.csv`; a `SourceError` says what is wrong with the file."""
-    return read_csv(directory / "airlines.csv", AIRLINES.schema())
+    """Every airline; a `SourceError` says what is wrong with the file."""
+    return read_csv(file_of(directory, AIRLINES.table), AIRLINES.schema())
 
 
-def _flights_file(directory: Path) -> Path:
-    plain, packed = directory / "flights.csv", directory / "flights.csv.zip"
+def file_of(directory: Path, table: str) -> Path:
+    """The file that holds a table: `<table>.csv`, or `<table>.csv.zip` where that is there.
+
+    Raises:
+        SourceError: both are there.
+    """
+    plain, packed = directory / f"{table}.csv", directory / f"{table}.csv.zip"
     if plain.exists() and packed.exists():
         raise SourceError(
-            f"{directory} holds both flights.csv and flights.csv.zip. Remove the older one."
+            f"{directory} holds both {plain.name} and {packed.name}. Remove the older one."
         )
     return packed if packed.exists() else plain
 
 
-def _read_days(contract: Contract, path: Path, window: DayWindow, span: DayWindow) -> pa.Table:
+def _read_days(contract: Contract, directory: Path, window: DayWindow, span: DayWindow) -> pa.Table:
     import pyarrow as pa
     import pyarrow.compute as pc
 
     if contract.days is None:
         raise ValueError(f"{contract.table} has no days to be read by.")
+    path = file_of(directory, contract.table)
     if window.first not in span or window.last not in span:
         raise SourceError(f"{path} covers {span} and cannot give {window}. Ask for days within.")
     table = read_csv(path, contract.schema())
