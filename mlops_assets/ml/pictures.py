@@ -46,7 +46,7 @@ def roc_picture(evaluation: Evaluation) -> bytes:
                 evaluation.baseline_roc,
                 _BASELINE,
                 "--",
-                f"{_plain(evaluation.baseline_name)}: {evaluation.baseline.roc_auc:.3f}",
+                f"baseline: {evaluation.baseline.roc_auc:.3f}",
             ),
             (evaluation.roc, _MODEL, "-", f"model: {evaluation.model.roc_auc:.3f}"),
         ):
@@ -102,7 +102,7 @@ def precision_recall_picture(evaluation: Evaluation) -> bytes:
                 evaluation.baseline_precision_recall,
                 _BASELINE,
                 "--",
-                f"{_plain(evaluation.baseline_name)}: {evaluation.baseline.pr_auc:.3f}",
+                f"baseline: {evaluation.baseline.pr_auc:.3f}",
             ),
             (evaluation.precision_recall, _MODEL, "-", f"model: {evaluation.model.pr_auc:.3f}"),
         ):
