@@ -92,7 +92,7 @@ def materialize(
 
 def main() -> None:
     """Materialize each range of days of the command line."""
-    from mlops_assets.cli.main_job import console_to_log
+    from mlops_assets.cli.execution import console_to_log
     from mlops_assets.cli.plan import days_span
     from mlops_assets.cli.record import open_record
     from mlops_assets.definitions import defs

@@ -7,16 +7,23 @@ import io
 import shutil
 import zipfile
 from collections.abc import Callable
+from datetime import date, timedelta
 from functools import cache
 from pathlib import Path
 
 from mlops_assets.defs.raw.sources import bundled_directory
 
+FIRST_DAY = date(2013, 1, 1)
+
 Row = dict[str, str]
 
 
 def small_source(
-    folder: Path, change: Callable[[Row], None] = lambda _: None, *, days: int = 4
+    folder: Path,
+    change: Callable[[Row], None] = lambda _: None,
+    *,
+    days: int = 4,
+    every: int = 1,
 ) -> Path:
     """Write the first days of 2013 as a source.
 
@@ -24,6 +31,7 @@ def small_source(
         folder: Where; made here.
         change: Called with each flight, to change it in place.
         days: How many.
+        every: Of so many flights one is kept.
     """
     folder.mkdir(parents=True)
     for name in ("planes.csv", "airports.csv", "airlines.csv"):
@@ -33,7 +41,7 @@ def small_source(
     with (folder / "flights.csv").open("w", newline="") as stream:
         writer = csv.DictWriter(stream, list(flights[0]), lineterminator="\n")
         writer.writeheader()
-        for row in flights:
+        for row in flights[::every]:
             change(row)
             writer.writerow(row)
     return folder
@@ -55,6 +63,7 @@ def _of_first_days(text: str, days: int) -> str:
     kept = [
         line
         for line in lines
-        if (fields := line.split(",", day + 1))[month] == "1" and int(fields[day]) <= days
+        if (fields := line.split(",", day + 1))
+        and date(2013, int(fields[month]), int(fields[day])) < FIRST_DAY + timedelta(days)
     ]
     return "\n".join([header, *kept, ""])

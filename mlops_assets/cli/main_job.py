@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
-import time
-import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
-from mlops_assets.cli.faults import CommandError, interrupted, sentence
+from mlops_assets.cli.execution import Runner
 from mlops_assets.cli.plan import PROBLEM, Calendar, Launch, Request, launches
 from mlops_assets.cli.watch import RunWatch
 
@@ -35,20 +29,6 @@ class Finished:
 
     launch: Launch
     watch: RunWatch
-
-
-class FailedRunError(CommandError):
-    """A run failed.
-
-    Attributes:
-        step: The step that failed; None if the run failed outside of its steps.
-        kept: The work branches that hold what the step had written.
-    """
-
-    def __init__(self, text: str, step: str | None, kept: Sequence[str]) -> None:
-        super().__init__(text)
-        self.step = step
-        self.kept = kept
 
 
 @dataclass(frozen=True)
@@ -85,29 +65,18 @@ class MainJob:
         definitions = defs()
         plan = launches(request, calendar(definitions))
         with dg.DagsterInstance.get() as instance:
-            return [self._launch(launch, definitions, instance) for launch in plan]
-
-    def _launch(
-        self, launch: Launch, definitions: dg.Definitions, instance: dg.DagsterInstance
-    ) -> Finished:
-        run_id = str(uuid.uuid4())
-        watch = RunWatch(self.progress, started=time.time())
-        instance.add_event_listener(run_id, watch)
-        self.progress.begin(launch.title)
-        result = definitions.resolve_job_def(launch.job).execute_in_process(
-            instance=instance,
-            run_id=run_id,
-            partition_key=launch.partition,
-            tags=dict(launch.tags),
-            raise_on_error=False,
-        )
-        if self.stopped() or interrupted(watch.failure):
-            raise KeyboardInterrupt
-        if result.success:
-            return Finished(launch, watch)
-        told = watch.explained or sentence(watch.failure, place=str(self.settings.home))
-        kept = [branch for branch in self.lake.work_branches() if run_id in branch]
-        raise FailedRunError(_failure(watch.failed_step, told, kept), watch.failed_step, kept)
+            runner = Runner(self.settings.home, self.lake, instance, self.progress, self.stopped)
+            return [
+                Finished(
+                    launch,
+                    runner.run(
+                        definitions.resolve_job_def(launch.job),
+                        launch.title,
+                        {"partition_key": launch.partition, "tags": dict(launch.tags)},
+                    ),
+                )
+                for launch in plan
+            ]
 
 
 def calendar(definitions: dg.Definitions) -> Calendar:
@@ -128,48 +97,6 @@ def calendar(definitions: dg.Definitions) -> Calendar:
         months=keys(f"{PROBLEM}/training_set").get_partition_keys(),
         origins=models.get_partitions_def_for_dimension("origin").get_partition_keys(),
     )
-
-
-def _failure(step: str | None, told: str, kept: Sequence[str]) -> str:
-    text = f"{step or 'the run'} failed: {told}"
-    unnamed = [branch for branch in kept if branch not in text]
-    if unnamed:
-        text += f" Nothing of it was published; its work branch {', '.join(unnamed)} is kept."
-    return text
-
-
-@contextlib.contextmanager
-def console_to_log(home: Path, *, shown: bool) -> Iterator[Path | None]:
-    """Send what steps and Dagster print to a new file below `home`.
-
-    Standard output never carries it, so that it holds a command's result and nothing else.
-
-    Args:
-        home: The state directory.
-        shown: Show it on standard error instead.
-
-    Yields:
-        The file; None if it is shown.
-    """
-    if shown:
-        with contextlib.redirect_stdout(sys.stderr):
-            yield None
-        return
-    folder = home / "logs"
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}.log"
-    # Two files, because Dagster's capture of a step's output swaps the descriptor of each.
-    with (
-        _appended(path) as out,
-        _appended(path) as err,
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(err),
-    ):
-        yield path
-
-
-def _appended(path: Path) -> TextIO:
-    return path.open("a", buffering=1, encoding="utf-8")
 
 
 def commits_of(finished: Sequence[Finished]) -> Mapping[tuple[str, str | None], str | None]:

@@ -137,6 +137,45 @@ def run(
 
 
 @program.command()
+@click.argument("name")
+@JSON
+@DEBUG
+def lineage(name: str, *, as_json: bool, debug: bool) -> None:  # noqa: ARG001 - main reads --debug
+    """Show what made a result: its commit, inputs, code, parameters and environment.
+
+    NAME is an asset with its partition (flight_delay/model:2013-12|JFK), a model's version or
+    alias (flight_delay.JFK@3, flight_delay.JFK@champion), or a commit.
+    """
+    from mlops_assets.cli.lineage import lineage as find_lineage
+
+    found = find_lineage(name)
+    if as_json:
+        _print_json(found.to_json())
+    else:
+        click.echo(found.to_text())
+
+
+@program.command()
+@click.argument("name")
+@click.option("--deep", is_flag=True, help="Make everything again, from the raw files on.")
+@JSON
+@DEBUG
+def reproduce(name: str, *, deep: bool, as_json: bool, debug: bool) -> int:
+    """Make a result again from what made it, and compare every byte; exit code 1 if any differs.
+
+    NAME is as `lineage` takes it. Nothing of the attempt stays in the lake or in any record.
+    """
+    from mlops_assets.cli.reproduce import reproduce as make_again
+
+    found = make_again(name, deep=deep, debug=debug)
+    if as_json:
+        _print_json(found.to_json())
+    else:
+        click.echo(found.to_text())
+    return 0 if found.identical else 1
+
+
+@program.command()
 @click.option("--deep", is_flag=True, help="Look at every object of the base branch, not a sample.")
 @JSON
 @DEBUG

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 import time
 
+from mlops_assets.cli.execution import console_to_log
 from mlops_assets.cli.interrupts import noticed_interrupts
-from mlops_assets.cli.main_job import MainJob, commits_of, console_to_log
+from mlops_assets.cli.main_job import MainJob, commits_of
 from mlops_assets.cli.plan import PROBLEM, Request
 from mlops_assets.cli.progress import progress_on
 from mlops_assets.cli.record import open_record

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 
 import dagster as dg
@@ -55,6 +56,11 @@ def _credentials(settings: Settings) -> Credentials:
         settings.lakefs_access_key_id,
         settings.lakefs_secret_access_key.get_secret_value(),
     )
+
+
+def private_resources(lake: Lake) -> Mapping[str, object]:
+    """The resources of a run whose results are nobody's: a lake of its own, and no other record."""
+    return {"lake": lake}
 
 
 @dg.resource(description="The versioned tables: one repository on a lakeFS server.")

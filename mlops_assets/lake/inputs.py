@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -54,7 +54,7 @@ class Input:
     first: str
     last: str
     digest: str
-    versions: Sequence[Version] = ()
+    versions: tuple[Version, ...] = ()
 
     @classmethod
     def of(cls, versions: Iterable[Version]) -> Input:
@@ -67,7 +67,7 @@ class Input:
             first=pairs[0][0],
             last=pairs[-1][0],
             digest=hashlib.sha256(json.dumps(pairs).encode()).hexdigest(),
-            versions=found if len(found) <= FEW else (),
+            versions=tuple(found) if len(found) <= FEW else (),
         )
 
     def found_at(self, snapshot: Snapshot) -> list[Version] | None:

@@ -7,6 +7,7 @@ import pytest
 from dagster import DagsterInvalidDefinitionError
 from dagster._utils.error import serializable_error_info_from_exc_info
 
+from mlops_assets.cli.execution import FailedRunError
 from mlops_assets.cli.faults import (
     SENTENCES,
     CommandError,
@@ -16,7 +17,6 @@ from mlops_assets.cli.faults import (
     recorded_links,
     sentence,
 )
-from mlops_assets.cli.main_job import FailedRunError
 from mlops_assets.components.contract import ContractError, SourceError
 from mlops_assets.lake import (
     ConflictError,

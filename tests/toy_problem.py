@@ -67,6 +67,17 @@ ATTRIBUTES: dict[str, Any] = {
 }
 
 
+def problem_definitions(**attributes: Any) -> dg.Definitions:
+    """The problem's assets and jobs.
+
+    Args:
+        attributes: What it declares otherwise.
+    """
+    problem = MlProblem.model_validate({**ATTRIBUTES, **attributes})
+    context = cast("dg.ComponentLoadContext", SimpleNamespace(project_root=ROOT))
+    return problem.build_defs(context)
+
+
 def made_up(
     month: str, origin: str, *, rows: int, change: Callable[[Row], None] = lambda _: None
 ) -> list[Row]:
@@ -138,10 +149,8 @@ class Toy:
             order: The champion's config.
             attributes: What the problem declares otherwise.
         """
-        problem = MlProblem.model_validate({**ATTRIBUTES, **attributes})
-        context = cast("dg.ComponentLoadContext", SimpleNamespace(project_root=ROOT))
         definitions = dg.Definitions.merge(
-            problem.build_defs(context),
+            problem_definitions(**attributes),
             dg.Definitions(resources={"lake": self.lake}, executor=dg.in_process_executor),
         )
         span = {}

@@ -1,0 +1,127 @@
+"""How a command carries out runs: in this process, with progress, its failures as sentences."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from mlops_assets.cli.faults import CommandError, interrupted, sentence
+from mlops_assets.cli.watch import RunWatch
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+    from mlops_assets.cli.progress import Progress
+    from mlops_assets.lake import Lake
+
+
+class FailedRunError(CommandError):
+    """A run failed.
+
+    Attributes:
+        step: The step that failed; None if the run failed outside of its steps.
+        kept: The work branches that hold what the step had written.
+    """
+
+    def __init__(self, text: str, step: str | None, kept: Sequence[str]) -> None:
+        super().__init__(text)
+        self.step = step
+        self.kept = kept
+
+
+@dataclass(frozen=True)
+class Runner:
+    """What the runs of a command share.
+
+    Attributes:
+        home: The state directory.
+        lake: The lake that the runs publish to.
+        instance: Dagster's record of them.
+        progress: Where it tells how far they are.
+        stopped: Tells whether somebody asked it to stop.
+    """
+
+    home: Path
+    lake: Lake
+    instance: dg.DagsterInstance
+    progress: Progress
+    stopped: Callable[[], bool]
+
+    def run(self, job: dg.JobDefinition, title: str, options: Mapping[str, Any]) -> RunWatch:
+        """Run a job.
+
+        Args:
+            job: The job.
+            title: What it does, for people.
+            options: As `execute_in_process` takes them.
+
+        Returns:
+            What the run did.
+
+        Raises:
+            FailedRunError: It failed; the base branch holds what the runs before it published.
+            KeyboardInterrupt: Somebody stopped it.
+        """
+        run_id = str(uuid.uuid4())
+        watch = RunWatch(self.progress, started=time.time())
+        self.instance.add_event_listener(run_id, watch)
+        self.progress.begin(title)
+        result = job.execute_in_process(
+            instance=self.instance, run_id=run_id, raise_on_error=False, **options
+        )
+        if self.stopped() or interrupted(watch.failure):
+            raise KeyboardInterrupt
+        if result.success:
+            return watch
+        told = watch.explained or sentence(watch.failure, place=str(self.home))
+        kept = [branch for branch in self.lake.work_branches() if run_id in branch]
+        raise FailedRunError(_failure(watch.failed_step, told, kept), watch.failed_step, kept)
+
+
+def _failure(step: str | None, told: str, kept: Sequence[str]) -> str:
+    text = f"{step or 'the run'} failed: {told}"
+    unnamed = [branch for branch in kept if branch not in text]
+    if unnamed:
+        text += f" Nothing of it was published; its work branch {', '.join(unnamed)} is kept."
+    return text
+
+
+@contextlib.contextmanager
+def console_to_log(home: Path, *, shown: bool) -> Iterator[Path | None]:
+    """Send what steps and Dagster print to a new file below `home`.
+
+    Standard output never carries it, so that it holds a command's result and nothing else.
+
+    Args:
+        home: The state directory.
+        shown: Show it on standard error instead.
+
+    Yields:
+        The file; None if it is shown.
+    """
+    if shown:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield None
+        return
+    folder = home / "logs"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}.log"
+    # Two files, because Dagster's capture of a step's output swaps the descriptor of each.
+    with (
+        _appended(path) as out,
+        _appended(path) as err,
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        yield path
+
+
+def _appended(path: Path) -> TextIO:
+    return path.open("a", buffering=1, encoding="utf-8")
