@@ -13,7 +13,8 @@
     found any more a day later, and no day needs another day of the view.
 
     An outcome known more than 36 hours after schedule never counts (the slowest of 2013 took 33).
-    This bounds what a day can depend on: its longest look-back and two days of flights. -#}
+    This bounds what a day can depend on: what leaves at its midnight was known the day before its
+    longest look-back, of flights of up to two days earlier. -#}
 {% macro outcome_history(prefix, entities, hours=[], days=[], with_cancelled=false) -%}
     {%- set keys = entities | join(', ') -%}
     {%- set totals = ['flights', 'late', 'cancelled', 'delay_minutes'] -%}
