@@ -125,9 +125,8 @@ def _training_set(
             files = [str(tables / table / f"day={day:%Y-%m-%d}" / FILE) for day in days]
             schema, name = table.split("/")
             connection.execute(f"create schema if not exists {schema}")
-            connection.execute(
-                f"create view {schema}.{name} as from read_parquet({files}, hive_partitioning = false)"
-            )
+            rows = f"read_parquet({files}, hive_partitioning = false)"
+            connection.execute(f"create view {schema}.{name} as from {rows}")
         events = f"""(
             select
                 *,

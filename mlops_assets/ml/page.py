@@ -63,11 +63,12 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of a table; `behind` is told in red, `small` below the text."""
+    """A cell of a table: `small` stands below the text, `behind` is red, `prose` is a sentence."""
 
     text: str
     small: str = ""
     behind: bool = False
+    prose: bool = False
 
 
 @dataclass(frozen=True)
@@ -179,7 +180,8 @@ def _html_row(row: Row) -> str:
 
 def _html_cell(place: int, cell: Cell) -> str:
     tag, scope = ("td", "") if place else ("th", ' scope="row"')
-    kind = ' class="behind"' if cell.behind else ""
+    kinds = [name for name in ("behind", "prose") if getattr(cell, name)]
+    kind = f' class="{" ".join(kinds)}"' if kinds else ""
     small = f"<small>{escape(cell.small)}</small>" if cell.small else ""
     return f"<{tag}{scope}{kind}>{escape(cell.text)}{small}</{tag}>"
 

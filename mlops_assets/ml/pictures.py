@@ -46,7 +46,7 @@ def roc_picture(evaluation: Evaluation) -> bytes:
                 evaluation.baseline_roc,
                 _BASELINE,
                 "--",
-                f"{_plain(evaluation.baseline_name)}: {evaluation.baseline.roc_auc:.3f}",
+                f"baseline: {evaluation.baseline.roc_auc:.3f}",
             ),
             (evaluation.roc, _MODEL, "-", f"model: {evaluation.model.roc_auc:.3f}"),
         ):
@@ -102,7 +102,7 @@ def precision_recall_picture(evaluation: Evaluation) -> bytes:
                 evaluation.baseline_precision_recall,
                 _BASELINE,
                 "--",
-                f"{_plain(evaluation.baseline_name)}: {evaluation.baseline.pr_auc:.3f}",
+                f"baseline: {evaluation.baseline.pr_auc:.3f}",
             ),
             (evaluation.precision_recall, _MODEL, "-", f"model: {evaluation.model.pr_auc:.3f}"),
         ):
@@ -122,9 +122,9 @@ def precision_recall_picture(evaluation: Evaluation) -> bytes:
 def importance_picture(evaluation: Evaluation) -> bytes:
     """Draw the features that move the scores most, as PNG."""
     shown = evaluation.importance[:MOST_IMPORTANT][::-1]
-    with _axes("Mean effect on the score, in log-odds", "", left=0.5) as (axes, png):
+    with _axes("Mean effect on the score, in log-odds", "", width=8, left=0.4) as (axes, png):
         axes.barh(
-            [_plain(found.feature) for found in shown],
+            [_plain(found.feature.rpartition("__")[2]) for found in shown],
             [found.mean_effect for found in shown],
             color=_MODEL,
             height=0.7,
@@ -151,7 +151,9 @@ def _plain(text: str) -> str:
 
 
 @contextmanager
-def _axes(across: str, up: str, *, left: float = 0.13) -> Iterator[tuple[Axes, BytesIO]]:
+def _axes(
+    across: str, up: str, *, width: float = 5, left: float = 0.13
+) -> Iterator[tuple[Axes, BytesIO]]:
     """Give axes to draw on, and the file that holds the picture afterwards.
 
     The reader's own matplotlibrc must not change published bytes, hence the defaults; the version
@@ -166,7 +168,7 @@ def _axes(across: str, up: str, *, left: float = 0.13) -> Iterator[tuple[Axes, B
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(_STYLE)
-        figure = Figure(figsize=(5, 4.4))
+        figure = Figure(figsize=(width, 4.4))
         FigureCanvasAgg(figure)
         figure.subplots_adjust(left=left, right=0.97, bottom=0.12, top=0.97)
         axes = figure.add_subplot(xlabel=across, ylabel=up)

@@ -126,7 +126,7 @@ def _gates_sections(gates: Sequence[GateResult]) -> list[Section]:
             [
                 Cell(gate.name, small=gate.limit),
                 Cell("passed" if gate.passed else "refused", behind=not gate.passed),
-                Cell(gate.sentence),
+                Cell(gate.sentence, prose=True),
             ]
         )
         for gate in gates

@@ -6,13 +6,21 @@ import numpy as np
 import pytest
 
 from mlops_assets.ml.calibration import recalibrate
-from mlops_assets.ml.evaluation import ROC_POINTS, Evaluation, evaluate
+from mlops_assets.ml.evaluation import CURVE_POINTS, Evaluation, evaluate
 from mlops_assets.ml.labels import UnusableRowsError
+from mlops_assets.ml.threshold import Costs
 
 
 def judged(labels, scores, baseline=None, **slices):
     baseline = np.full(len(labels), 0.5) if baseline is None else baseline
-    return evaluate(labels, scores, baseline, baseline_name="even odds", slices=slices)
+    return evaluate(
+        labels,
+        scores,
+        baseline,
+        baseline_name="even odds",
+        costs=Costs(false_alarm=1, miss=3),
+        slices=slices,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -106,9 +114,57 @@ def test_calibration_error_is_the_mean_distance_over_the_bins():
 def test_the_curve_is_thinned_and_still_goes_from_corner_to_corner(calibrated):
     curve = judged(*calibrated).roc
     points = [(point.false_positive_rate, point.true_positive_rate) for point in curve]
-    assert len(points) == ROC_POINTS
+    assert len(points) == CURVE_POINTS
     assert (points[0], points[-1]) == ((0, 0), (1, 1))
     assert points == sorted(points)
+
+
+def test_the_precision_recall_curve_goes_from_all_flagged_to_none(calibrated):
+    labels, scores = calibrated
+    curve = judged(labels, scores).precision_recall
+    assert len(curve) == CURVE_POINTS
+    assert (curve[0].recall, curve[-1].recall) == (1, 0)
+    assert curve[0].precision == pytest.approx(labels.mean())
+    for point in curve[:-1:40]:
+        threshold = np.quantile(scores[labels == 1], 1 - point.recall, method="lower")
+        flagged = scores >= threshold
+        assert point.precision == pytest.approx(labels[flagged].mean(), abs=0.01)
+
+
+def test_costs_decide_the_threshold_and_what_it_leads_to():
+    found = judged([0, 0, 1, 1], [0.1, 0.3, 0.2, 0.9], [0.3] * 4).operation
+    assert found.threshold == 0.25
+    model, baseline = found.model, found.baseline
+    assert (model.true_positives, model.false_positives) == (1, 1)
+    assert (model.true_negatives, model.false_negatives) == (1, 1)
+    assert model.cost == (1 + 3) / 4
+    assert (baseline.true_positives, baseline.false_positives) == (2, 2)
+    assert baseline.cost == found.cost_of_flagging_all == 0.5
+    assert found.cost_of_flagging_none == 1.5
+
+
+def test_the_threshold_of_the_costs_is_the_cheapest_for_calibrated_scores(calibrated):
+    labels, scores = calibrated
+    found = judged(labels, scores).operation
+
+    def cost(threshold):
+        flagged = scores >= threshold
+        return ((labels == 1) & ~flagged).mean() * 3 + ((labels == 0) & flagged).mean()
+
+    assert found.model.cost == pytest.approx(cost(found.threshold))
+    assert min(map(cost, np.linspace(0.05, 0.6, 56))) > 0.99 * found.model.cost
+
+
+def test_importance_is_told_from_the_most_important_on():
+    found = evaluate(
+        [0, 1],
+        [0.2, 0.8],
+        [0.5, 0.5],
+        baseline_name="even odds",
+        costs=Costs(false_alarm=1, miss=1),
+        importance={"a": 0.1, "c": 0.5, "b": 0.1},
+    )
+    assert [entry.feature for entry in found.importance] == ["c", "a", "b"]
 
 
 def test_slices_carry_their_support_and_no_ranking_of_a_single_class():

@@ -3,6 +3,7 @@ import pickle
 import subprocess
 import sys
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -71,3 +72,22 @@ def test_reading_a_model_unpickles_nothing(ubj):
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, input=ubj, capture_output=True, check=True)
     assert done.stdout.strip() == b"40"
+
+
+def test_importance_is_the_mean_effect_and_the_order_of_the_rows_leaves_no_trace():
+    draw = np.random.default_rng(3)
+    strong, weak = draw.normal(size=3_000), draw.normal(size=3_000)
+    late = draw.random(3_000) < 1 / (1 + np.exp(-2 * strong - 0.2 * weak))
+    rows = pa.table({"id": range(3_000), "strong": strong, "weak": weak, "y": late})
+    model = train(
+        rows,
+        features=["strong", "weak"],
+        label="y",
+        keys=["id"],
+        parameters=Estimator(rounds=30, depth=3),
+    )
+    found = model.importance(rows)
+    assert found["strong"] > 3 * found["weak"] > 0
+    assert model.importance(rows.take(draw.permutation(3_000))) == found
+    odds = np.log(scores := model.predict(rows)) - np.log(1 - scores)
+    assert found["strong"] == pytest.approx(np.abs(odds - odds.mean()).mean(), rel=0.2)
