@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from mlops_assets.components import gate_checks, publishing
+from mlops_assets.components import column_lineage, gate_checks, publishing
 from mlops_assets.components.champion import (
     CHAMPION_FILE,
     GATES_FILE,
@@ -20,6 +20,7 @@ from mlops_assets.components.champion import (
     Order,
 )
 from mlops_assets.components.code_version import code_version
+from mlops_assets.components.sql_lineage import Column, Columns
 from mlops_assets.components.training_set import TrainingSet
 from mlops_assets.lake import Lake, Manifest, Partition, Snapshot, TablePartition
 from mlops_assets.ml.decision import Decision, Judgement, ModelPin
@@ -131,8 +132,15 @@ class ProblemAssets:
                 with _named(f"{self.problem.name} {month}"):
                     return self.training_set.build(snapshot, month, folder), {}
 
+            columns = self.training_set.column_lineage(context.partition_keys[0])
+            lineage = {self._table("training_set"): columns}
+            of_asset = column_lineage.metadata(context.instance, lineage)
             yield from publishing.publish_each(
-                context, lake, make, parameters=self.training_set.declared()
+                context,
+                lake,
+                make,
+                parameters=self.training_set.declared(),
+                of_asset=of_asset,
             )
 
         return training_set_asset
@@ -189,7 +197,11 @@ class ProblemAssets:
                 "label": problem.spine.label,
                 "keys": problem.spine.keys,
             }
-            yield from publishing.publish_each(context, lake, make, parameters=parameters)
+            lineage = {self._table("model"): self._columns_of_model()}
+            of_asset = column_lineage.metadata(context.instance, lineage)
+            yield from publishing.publish_each(
+                context, lake, make, parameters=parameters, of_asset=of_asset
+            )
 
         return model_asset
 
@@ -357,6 +369,11 @@ class ProblemAssets:
 
     def _table(self, name: str) -> str:
         return publishing.table_name(self.key(name))
+
+    def _columns_of_model(self) -> dict[str, Columns]:
+        """A model's columns are its features, each a column of the training set."""
+        source = self._table("training_set")
+        return {name: frozenset({Column(source, name)}) for name in self.training_set.features}
 
     def _rows(
         self,

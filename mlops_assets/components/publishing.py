@@ -189,6 +189,7 @@ def publish_each(
     *,
     parameters: Mapping[str, object] | None = None,
     published: Callable[[PublishedPartition], Mapping[str, Any]] = lambda _: {},
+    of_asset: Mapping[dg.AssetKey, Mapping[str, Any]] | None = None,
 ) -> Iterator[Any]:
     """One transaction of an asset whose every partition is made by itself; yields its events.
 
@@ -200,6 +201,7 @@ def publish_each(
         parameters: What was declared for the results, by name, as the commit is to say it.
         published: Called with each partition after the merge and before its event; returns what
             else the UI is to show of it.
+        of_asset: What to show of the asset as a whole.
     """
     [asset] = context.selected_asset_keys
     with open_transaction(context, lake) as transaction:
@@ -214,7 +216,7 @@ def publish_each(
         publication = transaction.publish(step_message(context), metadata)
     for part in publication.partitions:
         shown[part.key.partition] = {**shown[part.key.partition], **published(part)}
-    yield from materializations(context, publication, metadata={asset: shown})
+    yield from materializations(context, publication, metadata={asset: shown}, of_asset=of_asset)
 
 
 def materializations(
@@ -222,6 +224,7 @@ def materializations(
     publication: Publication,
     *,
     metadata: Mapping[dg.AssetKey, Mapping[Partition, Mapping[str, Any]]] | None = None,
+    of_asset: Mapping[dg.AssetKey, Mapping[str, Any]] | None = None,
     check_results: Iterable[dg.AssetCheckResult] = (),
 ) -> Iterator[dg.MaterializeResult[Any] | DagsterEvent | dg.AssetCheckResult]:
     """The events of what a transaction published, to be yielded after its merge.
@@ -230,6 +233,8 @@ def materializations(
         context: The step's.
         publication: What it published.
         metadata: What else to show of a partition, by asset and partition.
+        of_asset: What to show of an asset as a whole: said once, on the last of its events, which
+            is the one that the UI describes the asset by.
         check_results: Of the checks that the published bytes passed.
     """
     yield from check_results
@@ -246,6 +251,11 @@ def materializations(
             }
             for part in parts
         }
+        for part in parts[-1:]:
+            shown[part.key.partition] |= {
+                **_columns(part.manifest),
+                **(of_asset or {}).get(asset, {}),
+            }
         if len(parts) == 1:
             yield dg.MaterializeResult(
                 asset_key=asset,
@@ -333,6 +343,14 @@ def _published_metadata(part: PublishedPartition) -> dict[str, Any]:
         "lake/changed": part.changed,
         **rows,
     }
+
+
+def _columns(manifest: Manifest) -> dict[str, Any]:
+    """A table's columns and their types, as Dagster shows them; nothing where it is no table."""
+    if not manifest.schema:
+        return {}
+    columns = [dg.TableColumn(name, kind) for name, kind in manifest.schema.items()]
+    return {"dagster/column_schema": dg.TableSchema(columns=columns)}
 
 
 def table_partition(asset: dg.AssetKey, partition: Partition) -> TablePartition:
