@@ -25,6 +25,7 @@ SENTENCES = {
     "SettingsError",
     "SourceError",
     "StoreFormatError",
+    "TrackingError",
     "UnreachableLakeError",
     "UnusableRowsError",
 }

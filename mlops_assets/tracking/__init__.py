@@ -7,16 +7,3 @@ can be filled in from the lake.
 
 Does not belong here: Dagster, how results are made, or where MLflow is; the address is given.
 """
-
-from mlops_assets.tracking.connection import UI_HOST, UI_PORT, Registry, TrackingError
-from mlops_assets.tracking.projection import Filled, RegisteredVersion, Tracking
-
-__all__ = [
-    "UI_HOST",
-    "UI_PORT",
-    "Filled",
-    "RegisteredVersion",
-    "Registry",
-    "Tracking",
-    "TrackingError",
-]

@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +15,6 @@ from urllib.parse import urlsplit, urlunsplit
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Experiment
 
 UI_HOST, UI_PORT = "127.0.0.1", 5000
 """Where MLflow's UI of the registry in the state directory is served."""
@@ -51,8 +50,9 @@ class Registry:
 
     uri: str | None
     folder: Path
-    _silent_until: float = 0.0
-    _last_words: str = ""
+    _experiments: dict[str, str] = field(default_factory=dict, init=False, repr=False)
+    _silent_until: float = field(default=0.0, init=False, repr=False)
+    _last_words: str = field(default="", init=False, repr=False)
 
     @property
     def address(self) -> str:
@@ -84,10 +84,14 @@ class Registry:
         """Where a new experiment keeps its artefacts; None where the server decides."""
         return None if self._is_served else (self.folder / "artifacts").as_uri()
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """What MLflow is to find in its environment, as far as somebody set nothing else."""
+        return {name: os.environ.get(name, value) for name, value in ENVIRONMENT.items()}
+
     @cached_property
     def _client(self) -> MlflowClient:
-        for name, value in ENVIRONMENT.items():
-            os.environ.setdefault(name, value)
+        os.environ.update(self.environment)
         from mlflow import MlflowClient
 
         return MlflowClient(self.address, self.address)
@@ -130,32 +134,36 @@ class Registry:
             self._silent_until = time.monotonic() + SILENT_SECONDS
             raise TrackingError(self._last_words) from error
 
-    def experiment(self, name: str) -> Experiment:
-        """The experiment of that name, made or brought back where it is missing.
+    def experiment(self, name: str) -> str:
+        """The id of the experiment of that name, made or brought back where it is missing.
 
         Raises:
             TrackingError: The artefacts of this database lie in another folder: it was moved.
         """
+        if name not in self._experiments:
+            self._experiments[name] = self._open_experiment(name)
+        return self._experiments[name]
+
+    def _open_experiment(self, name: str) -> str:
         found = self._client.get_experiment_by_name(name)
         if found is None:
-            made = self._client.create_experiment(name, artifact_location=self.artifacts)
-            found = self._client.get_experiment(made)
-        if found.lifecycle_stage != "active":
-            self._client.restore_experiment(found.experiment_id)
+            return self._client.create_experiment(name, artifact_location=self.artifacts)
         if self.uri is None and found.artifact_location != self.artifacts:
             raise TrackingError(
                 f"{self.folder} was moved: its database names {found.artifact_location}. Move it "
                 "back, or delete it and run `mlops-assets doctor`, which fills it in again."
             )
-        return found
+        if found.lifecycle_stage != "active":
+            self._client.restore_experiment(found.experiment_id)
+        return str(found.experiment_id)
 
 
 def _is_mlflows(error: Exception) -> bool:
-    """Whether the registry failed, or the way to it; errors of the lake and our own are not its."""
+    """Whether the registry failed, or the way to it, a database's driver among it."""
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
-    return isinstance(error, MlflowException | SQLAlchemyError | OSError)
+    return isinstance(error, MlflowException | SQLAlchemyError | ImportError | OSError)
 
 
 def _reason(error: Exception) -> str:

@@ -6,35 +6,26 @@ model), so that writing a second time changes nothing.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_assets.lake import Lake, PublishedPartition, Snapshot, TablePartition
-from mlops_assets.ml.decision import Judgement, ModelPin
-from mlops_assets.ml.evaluation import Evaluation
-from mlops_assets.ml.model import Model
-from mlops_assets.tracking import artefact, results
+from mlops_assets.ml.decision import ModelPin
+from mlops_assets.tracking import results, runs
 from mlops_assets.tracking.connection import Registry, TrackingError
 from mlops_assets.tracking.results import MODEL, REPORT, Place
+from mlops_assets.tracking.runs import COMMIT, PARTITION, PIN, REPORT_VERSION, SHA256, ModelRun
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.store.entities import PagedList
 
-COMMIT, PIN, PARTITION = "lake/commit", "lake/pin", "lake/partition"
-DATA_VERSION, SHA256 = "lake/data_version", "sha256"
-REPORT_COMMIT, REPORT_VERSION = "report/commit", "report/data_version"
 CHAMPION_ALIAS = "champion"
 
 CHAMPION_BRANCH = "main"
 """The one base branch whose champions are in force."""
-
-PAGE = 1000
 
 
 @dataclass(frozen=True)
@@ -81,6 +72,7 @@ class Tracking:
 
     def __init__(self, registry: Registry) -> None:
         self.registry = registry
+        self._registered: set[str] = set()
 
     def record_model(self, lake: Lake, model: PublishedPartition) -> str | None:
         """Write a model: a run with its parameters, and a version of its segment's models.
@@ -107,8 +99,8 @@ class Tracking:
         with self.registry.opened() as client:
             [model] = results.published(Snapshot(lake, report.pin), [judged])
             run = self._model_run(client, lake, model)
-            if run.data.tags.get(REPORT_VERSION) != report.manifest.data_version:
-                _write_report(client, lake, report, run)
+            if run.tags.get(REPORT_VERSION) != report.manifest.data_version:
+                runs.write_report(client, lake, report, run)
             return self._page(run)
 
     def record_champion(self, lake: Lake, decision: PublishedPartition) -> str | None:
@@ -166,8 +158,8 @@ class Tracking:
     def _missing(self, snapshot: Snapshot, problem: str) -> Filled:
         models, reports = (snapshot.stored(f"{problem}/{kind}") for kind in (MODEL, REPORT))
         with self.registry.opened() as client:
-            experiment = self.registry.experiment(problem).experiment_id
-            runs = [
+            experiment = self.registry.experiment(problem)
+            finished = [
                 run.data.tags
                 for run in _pages(lambda at: client.search_runs([experiment], page_token=at))
                 if run.info.status == "FINISHED"
@@ -182,8 +174,8 @@ class Tracking:
                 )
             }
         registered = {_pin(version.tags) for version in versions}
-        whole = {_pin(tags) for tags in runs} & registered
-        judged = {(tags.get(PARTITION), tags.get(REPORT_VERSION)) for tags in runs}
+        whole = {_pin(tags) for tags in finished} & registered
+        judged = {(tags.get(PARTITION), tags.get(REPORT_VERSION)) for tags in finished}
         named = {
             version.name: _pin(version.tags)
             for version in versions
@@ -231,28 +223,48 @@ class Tracking:
         pin = ModelPin(partition=tags[PARTITION], sha256=tags[SHA256])
         return RegisteredVersion(name, number, tags[COMMIT], pin)
 
-    def _page(self, run: Run) -> str | None:
-        return self.registry.page(f"experiments/{run.info.experiment_id}/runs/{run.info.run_id}")
+    def _page(self, run: ModelRun) -> str | None:
+        return self.registry.page(f"experiments/{run.experiment}/runs/{run.run}")
 
-    def _model_run(self, client: MlflowClient, lake: Lake, model: PublishedPartition) -> Run:
+    def _model_run(self, client: MlflowClient, lake: Lake, model: PublishedPartition) -> ModelRun:
         """The run of a model and its version, written where they are missing."""
         place = Place.of(model.key)
-        experiment = self.registry.experiment(place.problem).experiment_id
+        experiment = self.registry.experiment(place.problem)
         found = client.search_runs(
             [experiment],
             f"tags.`{COMMIT}` = '{model.commit}' and tags.`{PARTITION}` = '{place.partition.path}'",
         )
         whole = [run for run in found if run.info.status == "FINISHED"]
-        for run in found:
-            if run not in whole:
-                _drop(client, run)
-        if whole:
-            # Two machines at once can write one result twice: from then on all take the same one.
-            run = min(whole, key=lambda one: str(one.info.run_id))
-        else:
-            run = _write_model(client, lake, model, experiment)
-        _register(client, place, run)
+        for unfinished in found:
+            if unfinished not in whole:
+                runs.drop(client, unfinished)
+        if not whole:
+            written = runs.write_model(client, lake, model, experiment)
+            self._register(client, place, written)
+            return written
+        # Two machines at once can write one result twice: from then on all take the same one.
+        run = ModelRun.of(client, min(whole, key=lambda one: str(one.info.run_id)))
+        if not client.search_model_versions(
+            f"{_named(place.registered_model)} and run_id = '{run.run}'"
+        ):
+            self._register(client, place, run)
         return run
+
+    def _register(self, client: MlflowClient, place: Place, run: ModelRun) -> None:
+        """Make a run's model the newest version of its segment's."""
+        name = place.registered_model
+        if name not in self._registered:
+            _create_registered_model(client, place)
+            self._registered.add(name)
+        client.create_model_version(
+            name,
+            # A `models:/` address would be looked up in the registry of MLflow's global settings.
+            source=run.artefact,
+            run_id=run.run,
+            model_id=run.logged_model,
+            tags={tag: run.tags[tag] for tag in (COMMIT, PIN, PARTITION, SHA256)},
+            await_creation_for=0,
+        )
 
     def _move_alias(self, client: MlflowClient, lake: Lake, problem: str, segment: str) -> None:
         """Let the alias name what is in force on the base branch at this moment."""
@@ -275,82 +287,12 @@ class Tracking:
             client.set_registered_model_alias(name, CHAMPION_ALIAS, same[-1])
 
 
-def _write_model(
-    client: MlflowClient, lake: Lake, model: PublishedPartition, experiment: str
-) -> Run:
-    """A run that is finished only when everything of the model is in it."""
-    from mlflow.entities import LoggedModelOutput, Metric, Param
-
-    place = Place.of(model.key)
-    content = Snapshot(lake, model.commit).read(model.key, results.MODEL_FILE)
-    record = Model.from_ubj(content).record
-    commit = lake.commit_info(model.commit)
-    now = _milliseconds(commit)
-    tags = _model_tags(model, place, commit["metadata"])
-    run_id = client.create_run(
-        experiment, start_time=now, tags=tags, run_name=f"{place.segment} {place.month}"
-    ).info.run_id
-    parameters = {name: str(value) for name, value in record.parameters.items()}
-    logged = client.create_logged_model(
-        experiment, name="model", source_run_id=run_id, tags=tags, params=parameters
-    )
-    artefact.write(client, logged, content, record, commit["metadata"])
-    client.finalize_logged_model(logged.model_id, "READY")
-    client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, 0)])
-    counts = {"training_rows": record.rows, "training_positives": record.positives}
-    client.log_batch(
-        run_id,
-        metrics=[
-            Metric(name, count, now, 0, model_id=logged.model_id) for name, count in counts.items()
-        ],
-        params=[Param(name, value) for name, value in parameters.items()],
-    )
-    client.set_terminated(run_id, "FINISHED", end_time=now)
-    return client.get_run(run_id)
-
-
-def _model_tags(
-    model: PublishedPartition, place: Place, metadata: Mapping[str, str]
-) -> dict[str, str]:
-    [file] = model.manifest.files
-    recorded = {
-        "code_version": metadata.get(f"code_version/{model.key.table}"),
-        **{
-            name: metadata.get(name)
-            for name in ("dagster/run_id", "environment/requirements.lock", "environment/python")
-        },
-    }
-    return {
-        COMMIT: model.commit,
-        PIN: model.pin,
-        PARTITION: place.partition.path,
-        DATA_VERSION: model.manifest.data_version,
-        SHA256: file.sha256,
-        **dict(place.partition.values),
-        **{name: value for name, value in recorded.items() if value is not None},
-    }
-
-
-def _drop(client: MlflowClient, run: Run) -> None:
-    """Take away what a process that was killed left unfinished."""
-    left = client.search_logged_models(
-        [run.info.experiment_id], f"source_run_id = '{run.info.run_id}'"
-    )
-    for logged in left:
-        client.delete_logged_model(logged.model_id)
-    client.delete_run(run.info.run_id)
-
-
-def _register(client: MlflowClient, place: Place, run: Run) -> None:
-    """Make the run's model a version of its segment's, where it is none yet."""
-    name = place.registered_model
-    if client.search_model_versions(f"{_named(name)} and run_id = '{run.info.run_id}'"):
-        return
+def _create_registered_model(client: MlflowClient, place: Place) -> None:
     from mlflow.exceptions import MlflowException
 
     try:
         client.create_registered_model(
-            name,
+            place.registered_model,
             description=(
                 f"Models of {place.problem} for {place.segment}, written from the lake by "
                 f"mlops-assets. The alias `{CHAMPION_ALIAS}` follows the champion asset of "
@@ -360,76 +302,6 @@ def _register(client: MlflowClient, place: Place, run: Run) -> None:
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    logged = _logged_model(run)
-    client.create_model_version(
-        name,
-        # A `models:/` address would be looked up in the registry of MLflow's global settings.
-        source=client.get_logged_model(logged).artifact_location,
-        run_id=run.info.run_id,
-        model_id=logged,
-        tags={tag: run.data.tags[tag] for tag in (COMMIT, PIN, PARTITION, SHA256)},
-        await_creation_for=0,
-    )
-
-
-def _write_report(client: MlflowClient, lake: Lake, report: PublishedPartition, run: Run) -> None:
-    from mlflow.entities import Metric, RunTag
-
-    held = Snapshot(lake, report.commit)
-    evaluation = Evaluation.from_json(held.read(report.key, results.EVALUATION_FILE))
-    judgement = Judgement.from_json(held.read(report.key, results.GATES_FILE))
-    with tempfile.TemporaryDirectory() as folder:
-        page = Path(folder) / results.REPORT_FILE
-        page.write_bytes(held.read(report.key, results.REPORT_FILE))
-        client.log_artifact(run.info.run_id, str(page))
-    now = _milliseconds(lake.commit_info(report.commit))
-    logged = _logged_model(run)
-    tags = {
-        f"gate/{gate.name}": f"{'passed' if gate.passed else 'failed'}: {gate.sentence}"
-        for gate in judgement.gates
-    }
-    # MLflow writes a batch's tags last, so that this one tells that all of the report is there.
-    tags |= {REPORT_COMMIT: report.commit, REPORT_VERSION: report.manifest.data_version}
-    client.log_batch(
-        run.info.run_id,
-        metrics=[
-            Metric(name, value, now, 0, model_id=logged)
-            for name, value in _measured(evaluation).items()
-        ],
-        tags=[RunTag(name, value) for name, value in tags.items()],
-    )
-
-
-def _measured(evaluation: Evaluation) -> dict[str, float]:
-    """The numbers of an evaluation by which models are compared."""
-    line = evaluation.recalibration
-    calibration = {} if line is None else {"slope": line.slope, "intercept": line.intercept}
-    return {
-        "evaluated_rows": evaluation.n,
-        "evaluated_positives": evaluation.positives,
-        **evaluation.model.model_dump(),
-        **{f"baseline_{name}": found for name, found in evaluation.baseline.model_dump().items()},
-        "brier_skill": evaluation.brier_skill,
-        **{f"calibration_{name}": found for name, found in calibration.items()},
-        "calibration_error": evaluation.calibration_error,
-        "cost": evaluation.operation.model.cost,
-        "baseline_cost": evaluation.operation.baseline.cost,
-    }
-
-
-def _logged_model(run: Run) -> str:
-    """What MLflow calls the model that a finished run of ours holds."""
-    if run.outputs is None or len(run.outputs.model_outputs) != 1:
-        raise TrackingError(
-            f"run {run.info.run_id} in MLflow has lost its model: delete the run, then run "
-            "`mlops-assets doctor`, which writes it again."
-        )
-    return str(run.outputs.model_outputs[0].model_id)
-
-
-def _milliseconds(commit: Mapping[str, Any]) -> int:
-    """A commit's time as MLflow counts it: writing a result again gives the same numbers."""
-    return int(commit["creation_date"]) * 1000
 
 
 def _named(name: str) -> str:

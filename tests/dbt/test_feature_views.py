@@ -13,6 +13,7 @@ import pytest
 from dbt_warehouse import FIRST_DAY, LAST_DAY, LONG_DAY, MODELS, Warehouse, parquet_view
 from flight_outcomes import Outcome, outcome, read_flights, read_zones, scheduled_at
 
+
 class History(NamedTuple):
     """What a view of outcomes declares."""
 

@@ -10,7 +10,8 @@ from installation import open_lake
 
 from mlops_assets.lake import Lake
 from mlops_assets.lakefs_server import EmbeddedServer, Endpoint
-from mlops_assets.tracking import Registry, Tracking
+from mlops_assets.tracking.connection import Registry
+from mlops_assets.tracking.projection import Tracking
 
 _serial = count()
 

@@ -19,7 +19,9 @@ from mlops_assets.ml.threshold import Costs
 from mlops_assets.ml.training import Estimator, train
 from mlops_assets.tracking import results
 
-GATES = Gates.model_validate({"brier_skill": {"above": 0}, "calibration_slope": {"from": 9, "to": 9}})
+GATES = Gates.model_validate(
+    {"brier_skill": {"above": 0}, "calibration_slope": {"from": 9, "to": 9}}
+)
 METADATA = {
     "dagster/run_id": "a-run",
     "code_version/toy/model": "a-code-version",
@@ -100,9 +102,7 @@ def publish_reports(lake: Lake, seeds: Mapping[Partition, int]) -> list[Publishe
     return _publish(lake, results.REPORT, list(seeds), write)
 
 
-def publish_champion(
-    lake: Lake, place: Partition, in_force: ModelPin | None
-) -> PublishedPartition:
+def publish_champion(lake: Lake, place: Partition, in_force: ModelPin | None) -> PublishedPartition:
     """Publish what a month decided."""
 
     def write(_: Partition, folder: Path) -> None:
