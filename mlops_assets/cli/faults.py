@@ -28,6 +28,8 @@ SENTENCES = {
     "SettingsError",
     "SourceError",
     "StoreFormatError",
+    "TrackingError",
+    "TrackingError",
     "UnreachableLakeError",
     "UnusableRowsError",
 }

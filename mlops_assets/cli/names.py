@@ -39,7 +39,7 @@ SHOWN = 12
 NEWEST = 3
 
 Registered = Callable[[str, str], "ModelPin"]
-"""Finds the model of a registered model's version; raises RequestError where there is none."""
+"""Finds the model of a registered model's version; raises TrackingError where there is none."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class Names:
             raise RequestError(
                 f"{model} has no alias {version!r}: use @{CHAMPION}, or a version's number."
             )
-        from mlops_assets.components.champion import MODEL_FILE
+        from mlops_assets.tracking.results import MODEL_FILE
 
         key = TablePartition(f"{problem}/model", Partition.from_path(pin.partition))
         return self._made(name, find_file(self._head, key, MODEL_FILE, pin.sha256), key)
@@ -143,7 +143,7 @@ class Names:
         """Problem and segment of each registered model, by its name."""
         from dagster import MultiPartitionsDefinition
 
-        from mlops_assets.components.champion import MONTH
+        from mlops_assets.tracking.results import MONTH
 
         found = {}
         for key in self.graph.get_all_asset_keys():
@@ -157,20 +157,12 @@ class Names:
 
     def _champion(self, name: str, problem: str, segment: str) -> ModelPin:
         """The model in force at the base branch's head: what the newest month decided."""
-        from mlops_assets.components.champion import CHAMPION_FILE, MONTH
-        from mlops_assets.ml.decision import Decision
+        from mlops_assets.tracking.results import champions
 
+        in_force = champions(self._head, problem).get(segment)
+        if in_force is not None:
+            return in_force
         table = f"{problem}/{CHAMPION}"
-        decided = [
-            (dict(partition.values)[MONTH], partition)
-            for partition in self._head.stored(table)
-            if segment in dict(partition.values).values()
-        ]
-        if decided:
-            newest = TablePartition(table, max(decided)[1])
-            in_force = Decision.from_json(self._head.read(newest, CHAMPION_FILE)).champion
-            if in_force is not None:
-                return in_force
         raise RequestError(f"{name.partition('@')[0]} has no champion yet: materialize {table}.")
 
     def _made(self, name: str, state: Snapshot, key: TablePartition) -> Result:
@@ -214,14 +206,14 @@ def open_names(settings: Settings, graph: dg.AssetGraph) -> Names:
         RequestError: There is no lake yet.
         LakeError: It does not answer or refuses.
     """
-    from mlops_assets.defs.resources import find_lake
+    from mlops_assets.defs.resources import find_lake, find_tracking
 
     lake = find_lake(settings)
     if not lake.exists():
         raise RequestError(f"there is no {lake.repository} yet: `mlops-assets run` makes it.")
 
     def registered(model: str, version: str) -> ModelPin:
-        raise RequestError(f"MLflow has no version {version} of {model}.")
+        return find_tracking(settings).version(model, int(version)).model
 
     return Names(lake, graph, registered)
 

@@ -1,39 +1,49 @@
 """The assets of a machine-learning problem: training set, model, evaluation report, champion."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from mlops_assets.components import column_lineage, gate_checks, publishing
-from mlops_assets.components.champion import (
-    CHAMPION_FILE,
-    GATES_FILE,
-    MODEL_FILE,
-    MONTH,
-    Contest,
-    Order,
-)
+from mlops_assets.components.champion import Contest, Order
 from mlops_assets.components.code_version import code_version
 from mlops_assets.components.sql_lineage import Column, Columns
 from mlops_assets.components.training_set import TrainingSet
-from mlops_assets.lake import Lake, Manifest, Partition, Snapshot, TablePartition
+from mlops_assets.lake import (
+    Lake,
+    Manifest,
+    Partition,
+    PublishedPartition,
+    Snapshot,
+    TablePartition,
+)
 from mlops_assets.ml.decision import Decision, Judgement, ModelPin
 from mlops_assets.ml.labels import UnusableRowsError
+from mlops_assets.tracking.connection import TrackingError
+from mlops_assets.tracking.projection import Tracking
+from mlops_assets.tracking.results import (
+    CHAMPION,
+    CHAMPION_FILE,
+    EVALUATION_FILE,
+    GATES_FILE,
+    MODEL,
+    MODEL_FILE,
+    MONTH,
+    REPORT,
+    REPORT_FILE,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from mlops_assets.components.ml_problem import MlProblem
     from mlops_assets.ml.gates import GateResult
-
-REPORT_FILE = "report.html"
-EVALUATION_FILE = "evaluation.json"
 
 # The training set's module reads the rows that a model is made of, and that it is judged on.
 MODEL_CODE = (
@@ -150,7 +160,7 @@ class ProblemAssets:
         problem, training_set = self.problem, self.training_set
 
         @dg.asset(
-            key=self.key("model"),
+            key=self.key(MODEL),
             description=f"{problem.description} One model for each month and {problem.segment}.",
             deps=[self.key("training_set")],
             partitions_def=self.partitions,
@@ -169,7 +179,9 @@ class ProblemAssets:
             ),
         )
         def model_asset(
-            context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]
+            context: dg.AssetExecutionContext,
+            lake: dg.ResourceParam[Lake],
+            tracking: dg.ResourceParam[Tracking | None],
         ) -> Iterator[Any]:
             from mlops_assets.ml.training import train
 
@@ -200,7 +212,12 @@ class ProblemAssets:
             lineage = {self._table("model"): self._columns_of_model()}
             of_asset = column_lineage.metadata(context.instance, lineage)
             yield from publishing.publish_each(
-                context, lake, make, parameters=parameters, of_asset=of_asset
+                context,
+                lake,
+                make,
+                parameters=parameters,
+                published=_followed(context, tracking and partial(tracking.record_model, lake)),
+                of_asset=of_asset,
             )
 
         return model_asset
@@ -208,7 +225,7 @@ class ProblemAssets:
     def report_asset(self) -> dg.AssetsDefinition:
         """How each model did on its month, with the gates as checks."""
         problem = self.problem
-        report_key, model_key = self.key("evaluation_report"), self.key("model")
+        report_key, model_key = self.key(REPORT), self.key(MODEL)
 
         @dg.multi_asset(
             name=report_key.to_python_identifier(),
@@ -245,7 +262,9 @@ class ProblemAssets:
             can_subset=True,
         )
         def report_asset(
-            context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]
+            context: dg.AssetExecutionContext,
+            lake: dg.ResourceParam[Lake],
+            tracking: dg.ResourceParam[Tracking | None],
         ) -> Iterator[Any]:
             from mlops_assets.components.evaluation_report import evaluate_model, show
 
@@ -282,7 +301,15 @@ class ProblemAssets:
                     "costs": problem.costs.model_dump(mode="json"),
                     "gates": problem.gates.model_dump(mode="json", by_alias=True),
                 }
-                yield from publishing.publish_each(context, lake, make, parameters=parameters)
+                yield from publishing.publish_each(
+                    context,
+                    lake,
+                    make,
+                    parameters=parameters,
+                    published=_followed(
+                        context, tracking and partial(tracking.record_report, lake)
+                    ),
+                )
             else:
                 snapshot = lake.snapshot()
                 for partition in publishing.output_partitions(context):
@@ -296,7 +323,7 @@ class ProblemAssets:
     def champion_asset(self) -> dg.AssetsDefinition:
         """Which model of a segment is in force after a month, and why."""
         problem = self.problem
-        champion_key = self.key("champion")
+        champion_key = self.key(CHAMPION)
 
         @dg.asset(
             key=champion_key,
@@ -306,7 +333,7 @@ class ProblemAssets:
                 "champion on the same rows."
             ),
             deps=[
-                *(self.key(name) for name in ("training_set", "model", "evaluation_report")),
+                *(self.key(name) for name in ("training_set", MODEL, REPORT)),
                 dg.AssetDep(champion_key, partition_mapping=self._month_before()),
             ],
             partitions_def=self.partitions,
@@ -324,11 +351,12 @@ class ProblemAssets:
             context: dg.AssetExecutionContext,
             config: ChampionOrder,
             lake: dg.ResourceParam[Lake],
+            tracking: dg.ResourceParam[Tracking | None],
         ) -> Iterator[Any]:
             contest = Contest(
-                models=self._table("model"),
-                reports=self._table("evaluation_report"),
-                champions=self._table("champion"),
+                models=self._table(MODEL),
+                reports=self._table(REPORT),
+                champions=self._table(CHAMPION),
                 segment=problem.segment,
                 label=problem.spine.label,
                 seed=problem.estimator.seed,
@@ -348,7 +376,13 @@ class ProblemAssets:
                 return Manifest.of_folder(folder), _shown(decision)
 
             parameters = {"label": problem.spine.label, "seed": problem.estimator.seed}
-            yield from publishing.publish_each(context, lake, make, parameters=parameters)
+            yield from publishing.publish_each(
+                context,
+                lake,
+                make,
+                parameters=parameters,
+                published=_followed(context, tracking and partial(tracking.record_champion, lake)),
+            )
 
         return champion_asset
 
@@ -386,6 +420,32 @@ class ProblemAssets:
         source = TablePartition(self._table("training_set"), Partition.of({MONTH: values[MONTH]}))
         segment = values[self.problem.segment]
         return self.training_set.rows(snapshot, source, segment, split, columns)
+
+
+def _followed(
+    context: dg.AssetExecutionContext,
+    record: Callable[[PublishedPartition], str | None] | None,
+) -> Callable[[PublishedPartition], dict[str, Any]]:
+    """Have MLflow follow what was published, and the UI link to it.
+
+    An MLflow that is down fails nothing: the lake holds everything, and `doctor` fills it in. It is
+    asked once a step, as each attempt costs seconds.
+    """
+    failed = False
+
+    def follow(part: PublishedPartition) -> dict[str, Any]:
+        nonlocal failed
+        if record is None or failed:
+            return {}
+        try:
+            page = record(part)
+        except TrackingError as error:
+            failed = True
+            context.log.warning(str(error))
+            return {}
+        return {"MLflow": dg.MetadataValue.url(page)} if page else {}
+
+    return follow
 
 
 @contextmanager
