@@ -40,10 +40,12 @@ class Ancestry:
         needs: dict[dg.AssetKey, Keys] = {}
         for asset, key in asset_keys(self._graph, results):
             needs.setdefault(asset, set()).add(key)
-        found = []
-        for name in reversed(self._step_order):
-            if members := self._members[name] & needs.keys():
-                found.append(self._step(name, members, needs))
+        # Each step adds to `needs`, which the ones before it are looked up in.
+        found = [
+            self._step(name, members, needs)
+            for name in reversed(self._step_order)
+            if (members := self._members[name] & needs.keys())
+        ]
         return found[::-1]
 
     def _step(self, name: str, members: set[dg.AssetKey], needs: dict[dg.AssetKey, Keys]) -> Step:

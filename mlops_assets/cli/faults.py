@@ -29,7 +29,6 @@ SENTENCES = {
     "SourceError",
     "StoreFormatError",
     "TrackingError",
-    "TrackingError",
     "UnreachableLakeError",
     "UnusableRowsError",
 }

@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -216,7 +216,7 @@ class ProblemAssets:
                 lake,
                 make,
                 parameters=parameters,
-                published=_followed(context, tracking and partial(tracking.record_model, lake)),
+                published=_followed(context, tracking, lake, Tracking.record_model),
                 of_asset=of_asset,
             )
 
@@ -306,9 +306,7 @@ class ProblemAssets:
                     lake,
                     make,
                     parameters=parameters,
-                    published=_followed(
-                        context, tracking and partial(tracking.record_report, lake)
-                    ),
+                    published=_followed(context, tracking, lake, Tracking.record_report),
                 )
             else:
                 snapshot = lake.snapshot()
@@ -381,7 +379,7 @@ class ProblemAssets:
                 lake,
                 make,
                 parameters=parameters,
-                published=_followed(context, tracking and partial(tracking.record_champion, lake)),
+                published=_followed(context, tracking, lake, Tracking.record_champion),
             )
 
         return champion_asset
@@ -424,23 +422,25 @@ class ProblemAssets:
 
 def _followed(
     context: dg.AssetExecutionContext,
-    record: Callable[[PublishedPartition], str | None] | None,
+    tracking: Tracking | None,
+    lake: Lake,
+    record: Callable[[Tracking, Lake, PublishedPartition], str | None],
 ) -> Callable[[PublishedPartition], dict[str, Any]]:
     """Have MLflow follow what was published, and the UI link to it.
 
     An MLflow that is down fails nothing: the lake holds everything, and `doctor` fills it in. It is
-    asked once a step, as each attempt costs seconds.
+    asked no second time in a step, as each attempt costs seconds.
     """
-    failed = False
+    following = tracking
 
     def follow(part: PublishedPartition) -> dict[str, Any]:
-        nonlocal failed
-        if record is None or failed:
+        nonlocal following
+        if following is None:
             return {}
         try:
-            page = record(part)
+            page = record(following, lake, part)
         except TrackingError as error:
-            failed = True
+            following = None
             context.log.warning(str(error))
             return {}
         return {"MLflow": dg.MetadataValue.url(page)} if page else {}
