@@ -120,11 +120,7 @@ class Names:
 
     def _model(self, name: str) -> Result:
         model, _, version = name.partition("@")
-        if model not in self._segments:
-            raise RequestError(
-                f"there is no model {model!r}: there are {_listed(sorted(self._segments))}."
-            )
-        problem, segment = self._segments[model]
+        problem, segment = self.segment(model)
         if version == CHAMPION:
             pin = self._champion(name, problem, segment)
         elif version.isdecimal():
@@ -137,6 +133,18 @@ class Names:
 
         key = TablePartition(f"{problem}/model", Partition.from_path(pin.partition))
         return self._made(name, find_file(self._head, key, MODEL_FILE, pin.sha256), key)
+
+    def segment(self, model: str) -> tuple[str, str]:
+        """Problem and segment of a registered model, by its name.
+
+        Raises:
+            RequestError: There is none of that name.
+        """
+        if model not in self._segments:
+            raise RequestError(
+                f"there is no model {model!r}: there are {_listed(sorted(self._segments))}."
+            )
+        return self._segments[model]
 
     @cached_property
     def _segments(self) -> Mapping[str, tuple[str, str]]:
