@@ -40,10 +40,11 @@ class Ancestry:
         needs: dict[dg.AssetKey, Keys] = {}
         for asset, key in asset_keys(self._graph, results):
             needs.setdefault(asset, set()).add(key)
-        found = []
-        for name in reversed(self._step_order):
-            if members := self._members[name] & needs.keys():
-                found.append(self._step(name, members, needs))
+        found = [
+            self._step(name, members, needs)
+            for name in reversed(self._step_order)
+            if (members := self._members[name] & needs.keys())
+        ]
         return found[::-1]
 
     def _step(self, name: str, members: set[dg.AssetKey], needs: dict[dg.AssetKey, Keys]) -> Step:
@@ -134,8 +135,10 @@ class Ancestry:
         """All steps, each after those that it reads."""
         step_of = {key: name for name, keys in self._members.items() for key in keys}
         upstream = {
-            name: {step_of[parent] for key in keys for parent in self._graph.get(key).parent_keys}
-            - {name}
+            name: sorted(
+                {step_of[parent] for key in keys for parent in self._graph.get(key).parent_keys}
+                - {name}
+            )
             for name, keys in sorted(self._members.items())
         }
         return list(TopologicalSorter(upstream).static_order())

@@ -109,7 +109,7 @@ class Rebuild:
                 self.runner.run(self._job, _title(step, first, last), options)
             except FailedRunError as error:
                 raise CommandError(
-                    f"it cannot be made again: {error} The branches of this attempt are deleted."
+                    f"it cannot be made again: {error.told} Nothing of this attempt is kept."
                 ) from error
 
 
