@@ -35,6 +35,7 @@ class Settings(BaseSettings):
         lakefs_secret_access_key: The key for that server.
         lakefs_repository: The repository that holds all tables.
         lakefs_branch: The base branch, which every step reads and publishes to.
+        mlflow_tracking_uri: An MLflow registry's address; one in the state directory if None.
     """
 
     # Never by the fields' own names: `HOME` would become the state directory.
@@ -54,11 +55,17 @@ class Settings(BaseSettings):
         "mlops-assets", validation_alias="LAKEFS_REPOSITORY", pattern=r"^[a-z0-9][a-z0-9-]{2,62}$"
     )
     lakefs_branch: str = Field("main", validation_alias="LAKEFS_BRANCH", pattern=r"^\w[-\w]*$")
+    mlflow_tracking_uri: str | None = Field(None, validation_alias="MLFLOW_TRACKING_URI")
 
     @property
     def dagster_home(self) -> Path:
         """Dagster's record, where `DAGSTER_HOME` names no other."""
         return self.home / "dagster"
+
+    @property
+    def mlflow_home(self) -> Path:
+        """MLflow's database and artefacts, where `MLFLOW_TRACKING_URI` names no other."""
+        return self.home / "mlflow"
 
 
 @cache

@@ -1,6 +1,7 @@
 """`mlops-assets doctor`: one check after another, each with a sentence and the way out.
 
-Looks and never repairs: what it finds is what a run would meet.
+Looks and never repairs, since what it finds is what a run would meet; but for MLflow, which follows
+the lake: what it lacks is filled in.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def _examine(*, deep: bool) -> Iterator[Check]:
 
 def _examine_lake(found: Settings, *, deep: bool) -> Iterator[Check]:
     from mlops_assets.cli import lake_checks
-    from mlops_assets.defs.resources import find_lake
+    from mlops_assets.defs.resources import find_lake, find_tracking
 
     reached: list[Lake] = []
 
@@ -90,6 +91,9 @@ def _examine_lake(found: Settings, *, deep: bool) -> Iterator[Check]:
     yield from _guarded("tables", lambda: [lake_checks.tables(lake, deep=deep)], found)
     yield from _guarded("record", lambda: [lake_checks.record(lake, found, deep=deep)], found)
     yield from _guarded("branches", lambda: [lake_checks.kept_branches(lake)], found)
+    yield from _guarded(
+        "mlflow", lambda: [lake_checks.projection(lake, find_tracking(found))], found
+    )
 
 
 def _guarded(name: str, look: Callable[[], list[Check]], found: Settings) -> list[Check]:

@@ -28,6 +28,7 @@ SENTENCES = {
     "SettingsError",
     "SourceError",
     "StoreFormatError",
+    "TrackingError",
     "UnreachableLakeError",
     "UnusableRowsError",
 }

@@ -1,4 +1,4 @@
-"""Checks of the lake, and of Dagster's record against it."""
+"""Checks of the lake, and of what Dagster and MLflow show against it."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import dagster as dg
 
     from mlops_assets.settings import Settings
+    from mlops_assets.tracking.projection import Tracking
 
 SAMPLE = 20
 
@@ -180,3 +181,16 @@ def kept_branches(lake: Lake) -> Check:
         return passed("branches", "no work branch is kept.")
     more = f" and {len(kept) - 1} more" if len(kept) > 1 else ""
     return passed("branches", f"{len(kept)} kept or running: {kept[0]}{more}.")
+
+
+def projection(lake: Lake, tracking: Tracking) -> Check:
+    """Whether MLflow shows what the base branch holds; what it lacks is written."""
+    filled = tracking.fill_in(lake)
+    place = f"the MLflow registry {tracking.registry.shown}"
+    if not len(filled):
+        return passed("mlflow", f"{place} lacks nothing of {lake.base_branch}.")
+    return passed(
+        "mlflow",
+        f"{place} lacked {len(filled.models)} models, {len(filled.reports)} reports and "
+        f"{len(filled.champions)} champions of {lake.base_branch}: written.",
+    )

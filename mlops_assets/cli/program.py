@@ -12,10 +12,12 @@ from collections.abc import Sequence
 import click
 
 from mlops_assets.cli.plan import Request, RequestError, days_span, months_span
+from mlops_assets.tracking.connection import UI_PORT
 
 STOPPED = 130
 STOPPED_SENTENCE = "stopped: what was published stays whole; run again to go on."
 DEBUG = click.option("--debug", is_flag=True, help="Show Dagster's words and tracebacks.")
+PORT = click.IntRange(1, 65535)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 
@@ -180,7 +182,7 @@ def reproduce(name: str, *, deep: bool, as_json: bool, debug: bool) -> int:
 @JSON
 @DEBUG
 def doctor(*, deep: bool, as_json: bool, debug: bool) -> int:  # noqa: ARG001 - main reads --debug
-    """Check the installation, the state directory, the lake and Dagster's record."""
+    """Check the installation, the lake and Dagster's record; fill in what MLflow lacks."""
     from mlops_assets.cli.doctor import examine, healthy, to_json, to_text
 
     checks = examine(deep=deep)
@@ -192,10 +194,14 @@ def doctor(*, deep: bool, as_json: bool, debug: bool) -> int:  # noqa: ARG001 - 
 
 
 @program.command()
-@click.option("--port", default=3000, show_default=True, type=click.IntRange(1, 65535))
+@click.option("--port", default=3000, show_default=True, type=PORT)
+@click.option("--mlflow-port", default=UI_PORT, show_default=True, type=PORT)
 @DEBUG
-def ui(port: int, *, debug: bool) -> None:
-    """Serve the Dagster UI with its daemon on 127.0.0.1, until Ctrl-C."""
+def ui(port: int, mlflow_port: int, *, debug: bool) -> None:
+    """Serve the Dagster UI with its daemon, and MLflow's, on 127.0.0.1, until Ctrl-C.
+
+    MLflow's is left out where MLFLOW_TRACKING_URI names a registry.
+    """
     from mlops_assets.cli.ui import serve_ui
 
-    serve_ui(port, debug=debug)
+    serve_ui(port, mlflow_port, debug=debug)

@@ -1,4 +1,4 @@
-"""`mlops-assets ui`: Dagster's webserver and daemon as children of this process, until Ctrl-C."""
+"""`mlops-assets ui`: Dagster's and MLflow's servers as children of this process, until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
@@ -20,12 +21,14 @@ import click
 
 from mlops_assets.cli.faults import CommandError
 from mlops_assets.cli.record import open_record
+from mlops_assets.defs.resources import find_tracking
 from mlops_assets.settings import ROOT, Settings, open_state, settings
+from mlops_assets.tracking.connection import UI_HOST
 
 if TYPE_CHECKING:
     import psutil
 
-HOST = "127.0.0.1"
+HOST = UI_HOST
 POLL_SECONDS = 0.3
 
 # Dagster waits up to 45 s for a code location; on two busy cores the first load, which parses the
@@ -35,44 +38,116 @@ READY_SECONDS = 120
 END_SECONDS = 20
 
 
-def serve_ui(port: int, *, debug: bool) -> None:
-    """Serve the UI until somebody stops it, and end all that was started for it.
+@dataclass(frozen=True)
+class Server:
+    """A server of somebody else's, run as a child.
+
+    Attributes:
+        name: What people call it.
+        port: Where it is to answer, on `HOST`.
+        option: The option of our command that chooses the port.
+        arguments: Of the Python that runs it.
+        probe: The path that answers once it is ready.
+        environment: What it gets beside our own.
+    """
+
+    name: str
+    port: int
+    option: str
+    arguments: Sequence[str]
+    probe: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        return f"http://{HOST}:{self.port}"
+
+
+def serve_ui(port: int, mlflow_port: int, *, debug: bool) -> None:
+    """Serve the UIs until somebody stops them, and end all that was started for them.
 
     Args:
-        port: The port on 127.0.0.1.
-        debug: Show Dagster's words instead of writing them to a file.
+        port: Dagster's port on 127.0.0.1.
+        mlflow_port: MLflow's, which is served where no registry of others is configured.
+        debug: Show the servers' words instead of writing them to a file.
 
     Raises:
         SettingsError: The settings or the state directory are not usable.
-        CommandError: The port is taken, or Dagster did not start.
+        CommandError: A port is taken, or a server did not start.
     """
     found = settings()
     home = open_state(found.home)
     open_record(found)
-    _check_free(port)
-    url = f"http://{HOST}:{port}"
+    servers = [_dagster(port, found)]
+    if found.mlflow_tracking_uri is None:
+        servers.append(_mlflow(mlflow_port, found))
+    for server in servers:
+        _check_free(server)
     with _log(home, shown=debug) as log, _stopped_by_signals():
         where = "shown above" if debug else f"in {log.name}"
         try:
-            with _dagster(port, log, found) as server:
-                _wait_until_ready(server, url, where)
-                click.echo(f"Dagster UI on {url} (Ctrl-C ends it)")
-                code = server.wait()
+            with contextlib.ExitStack() as stack:
+                children = {
+                    server.name: stack.enter_context(_child(server, log, home))
+                    for server in servers
+                }
+                for server in servers:
+                    _wait_until_ready(server, children[server.name], where)
+                    click.echo(f"{server.name} UI on {server.url} (Ctrl-C ends it)")
+                name, code = _first_to_end(children)
         except KeyboardInterrupt:
             click.echo("\nstopped.")
             return
-    raise CommandError(f"Dagster ended by itself with code {code}; its words are {where}.")
+    raise CommandError(f"{name} ended by itself with code {code}; its words are {where}.")
 
 
-def _check_free(port: int) -> None:
+def _dagster(port: int, found: Settings) -> Server:
+    source = {} if found.source is None else {"MLOPS_SOURCE": str(found.source.absolute())}
+    return Server(
+        name="Dagster",
+        port=port,
+        option="--port",
+        arguments=[
+            *("-m", "dagster", "dev"),
+            *("-w", str(ROOT / "workspace.yaml"), "-h", HOST, "-p", str(port)),
+        ],
+        probe="/server_info",
+        environment={"MLOPS_HOME": str(found.home), **source},
+    )
+
+
+def _mlflow(port: int, found: Settings) -> Server:
+    """MLflow's own server over the registry in the state directory, for reading.
+
+    It checks the host that a request names, so that no page of others reaches it through a name
+    that they point here.
+    """
+    registry = find_tracking(found).registry
+    return Server(
+        name="MLflow",
+        port=port,
+        option="--mlflow-port",
+        arguments=[
+            *("-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"),
+            *("--backend-store-uri", registry.address),
+            *("--default-artifact-root", str(registry.artifacts), "--no-serve-artifacts"),
+        ],
+        probe="/health",
+        # Two more processes would wait for jobs that only its features for language models start.
+        environment={**registry.environment, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+    )
+
+
+def _check_free(server: Server) -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, port))
+            probe.bind((HOST, server.port))
         except OSError as error:
             raise CommandError(
-                f"port {port} of {HOST} is taken ({error.strerror}): end what listens there, or "
-                "choose another with --port."
+                f"port {server.port} of {HOST} is taken ({error.strerror}): end what listens "
+                f"there, or choose another for {server.name} with {server.option}."
             ) from error
 
 
@@ -108,38 +183,32 @@ def _stopped_by_signals() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _dagster(port: int, log: IO[str], found: Settings) -> Iterator[subprocess.Popen[bytes]]:
-    """The children; a session of their own, so that Ctrl-C reaches them once, through us.
+def _child(server: Server, log: IO[str], home: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A server's process; a session of its own, so that Ctrl-C reaches it once, through us.
 
-    They start in the state directory: in the repository's root they would read its `.env`, whose
-    words Dagster puts above the environment's, and record in another home than the one shown.
+    It starts in the state directory: in the repository's root Dagster would read its `.env`, whose
+    words it puts above the environment's, and record in another home than the one shown.
     """
     import psutil
 
-    environment = {**os.environ, "MLOPS_HOME": str(found.home)}
-    if found.source is not None:
-        environment["MLOPS_SOURCE"] = str(found.source.absolute())
-
-    command = [sys.executable, "-m", "dagster", "dev"]
-    command += ["-w", str(ROOT / "workspace.yaml"), "-h", HOST, "-p", str(port)]
-    server = subprocess.Popen(
-        command,
-        cwd=found.home,
-        env=environment,
+    child = subprocess.Popen(
+        [sys.executable, *server.arguments],
+        cwd=home,
+        env={**os.environ, **server.environment},
         stdout=log,
         stderr=log,
         stdin=subprocess.DEVNULL,
         start_new_session=True,
     )
     try:
-        yield server
+        yield child
     finally:
-        _end(psutil.Process(server.pid) if server.poll() is None else None)
-        server.wait()
+        _end(psutil.Process(child.pid) if child.poll() is None else None)
+        child.wait()
 
 
 def _end(server: psutil.Process | None) -> None:
-    """Ask Dagster to end, then make sure of each process below it."""
+    """Ask a server to end, then make sure of each process below it."""
     import psutil
 
     if server is None:
@@ -153,15 +222,24 @@ def _end(server: psutil.Process | None) -> None:
     psutil.wait_procs(left, timeout=END_SECONDS)
 
 
-def _wait_until_ready(server: subprocess.Popen[bytes], url: str, where: str) -> None:
+def _wait_until_ready(server: Server, child: subprocess.Popen[bytes], where: str) -> None:
     patience = time.monotonic() + READY_SECONDS
     while time.monotonic() < patience:
-        if server.poll() is not None:
-            raise CommandError(f"Dagster did not start; its words are {where}.")
-        if _answers(f"{url}/server_info"):
+        if child.poll() is not None:
+            raise CommandError(f"{server.name} did not start; its words are {where}.")
+        if _answers(f"{server.url}{server.probe}"):
             return
         time.sleep(POLL_SECONDS)
-    raise CommandError(f"Dagster did not answer in {READY_SECONDS} s; its words are {where}.")
+    raise CommandError(f"{server.name} did not answer in {READY_SECONDS} s; its words are {where}.")
+
+
+def _first_to_end(children: Mapping[str, subprocess.Popen[bytes]]) -> tuple[str, int]:
+    """The name and exit code of the first child that ends."""
+    while True:
+        for name, child in children.items():
+            if (code := child.poll()) is not None:
+                return name, code
+        time.sleep(POLL_SECONDS)
 
 
 def _answers(url: str) -> bool:

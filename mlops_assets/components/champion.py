@@ -14,17 +14,13 @@ from mlops_assets.lake import LakeError, Partition, Snapshot, TablePartition, fi
 from mlops_assets.ml.decision import Decision, Judgement, ModelPin, decide, ordered
 from mlops_assets.ml.labels import UnusableRowsError
 from mlops_assets.ml.model import Model
+from mlops_assets.tracking.results import CHAMPION_FILE, GATES_FILE, MODEL_FILE, MONTH
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from mlops_assets.ml.comparison import Comparison
     from mlops_assets.ml.gates import GateResult
-
-MODEL_FILE = "model.ubj"
-GATES_FILE = "gates.json"
-CHAMPION_FILE = "champion.json"
-MONTH = "month"
 
 
 @dataclass

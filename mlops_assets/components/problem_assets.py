@@ -11,28 +11,29 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from mlops_assets.components import gate_checks, publishing
-from mlops_assets.components.champion import (
-    CHAMPION_FILE,
-    GATES_FILE,
-    MODEL_FILE,
-    MONTH,
-    Contest,
-    Order,
-)
+from mlops_assets.components.champion import Contest, Order
 from mlops_assets.components.code_version import code_version
 from mlops_assets.components.training_set import TrainingSet
 from mlops_assets.lake import Lake, Manifest, Partition, Snapshot, TablePartition
 from mlops_assets.ml.decision import Decision, Judgement, ModelPin
 from mlops_assets.ml.labels import UnusableRowsError
+from mlops_assets.tracking.results import (
+    CHAMPION,
+    CHAMPION_FILE,
+    EVALUATION_FILE,
+    GATES_FILE,
+    MODEL,
+    MODEL_FILE,
+    MONTH,
+    REPORT,
+    REPORT_FILE,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from mlops_assets.components.ml_problem import MlProblem
     from mlops_assets.ml.gates import GateResult
-
-REPORT_FILE = "report.html"
-EVALUATION_FILE = "evaluation.json"
 
 # The training set's module reads the rows that a model is made of, and that it is judged on.
 MODEL_CODE = (
@@ -142,7 +143,7 @@ class ProblemAssets:
         problem, training_set = self.problem, self.training_set
 
         @dg.asset(
-            key=self.key("model"),
+            key=self.key(MODEL),
             description=f"{problem.description} One model for each month and {problem.segment}.",
             deps=[self.key("training_set")],
             partitions_def=self.partitions,
@@ -196,7 +197,7 @@ class ProblemAssets:
     def report_asset(self) -> dg.AssetsDefinition:
         """How each model did on its month, with the gates as checks."""
         problem = self.problem
-        report_key, model_key = self.key("evaluation_report"), self.key("model")
+        report_key, model_key = self.key(REPORT), self.key(MODEL)
 
         @dg.multi_asset(
             name=report_key.to_python_identifier(),
@@ -284,7 +285,7 @@ class ProblemAssets:
     def champion_asset(self) -> dg.AssetsDefinition:
         """Which model of a segment is in force after a month, and why."""
         problem = self.problem
-        champion_key = self.key("champion")
+        champion_key = self.key(CHAMPION)
 
         @dg.asset(
             key=champion_key,
@@ -294,7 +295,7 @@ class ProblemAssets:
                 "champion on the same rows."
             ),
             deps=[
-                *(self.key(name) for name in ("training_set", "model", "evaluation_report")),
+                *(self.key(name) for name in ("training_set", MODEL, REPORT)),
                 dg.AssetDep(champion_key, partition_mapping=self._month_before()),
             ],
             partitions_def=self.partitions,
@@ -314,9 +315,9 @@ class ProblemAssets:
             lake: dg.ResourceParam[Lake],
         ) -> Iterator[Any]:
             contest = Contest(
-                models=self._table("model"),
-                reports=self._table("evaluation_report"),
-                champions=self._table("champion"),
+                models=self._table(MODEL),
+                reports=self._table(REPORT),
+                champions=self._table(CHAMPION),
                 segment=problem.segment,
                 label=problem.spine.label,
                 seed=problem.estimator.seed,

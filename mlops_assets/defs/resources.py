@@ -9,6 +9,8 @@ import dagster as dg
 
 from mlops_assets.lake import Credentials, Lake
 from mlops_assets.settings import Settings, SettingsError, open_state, settings
+from mlops_assets.tracking.connection import Registry
+from mlops_assets.tracking.projection import Tracking
 
 
 @cache
@@ -38,6 +40,17 @@ def find_lake(settings: Settings) -> Lake:
         base_branch=settings.lakefs_branch,
         scratch=home / "scratch",
     )
+
+
+@cache
+def find_tracking(settings: Settings) -> Tracking:
+    """The way to MLflow; nothing is asked of it before something is written.
+
+    Raises:
+        SettingsError: The state directory is not usable.
+    """
+    open_state(settings.home)
+    return Tracking(Registry(settings.mlflow_tracking_uri, settings.mlflow_home))
 
 
 def _credentials(settings: Settings) -> Credentials:

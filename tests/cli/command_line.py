@@ -11,7 +11,7 @@ from mlops_assets.settings import settings
 
 DAYS = ("2013-01-01", "2013-01-02")
 COMMAND = [sys.executable, "-c", "from mlops_assets.cli import main; main()"]
-OURS = ("MLOPS_", "LAKE", "DAGSTER_HOME", "MPLCONFIGDIR", "XDG_")
+OURS = ("MLOPS_", "LAKE", "MLFLOW_", "DAGSTER_HOME", "MPLCONFIGDIR", "XDG_")
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from installation import Installation, asset_key
 
-from mlops_assets.components.ml_problem import MODEL_FILE
 from mlops_assets.components.partition_files import FILE
 from mlops_assets.engines.duckdb import describe_tables
 from mlops_assets.lake import Manifest, Partition, TablePartition
 from mlops_assets.ml.training import Estimator, train
+from mlops_assets.tracking.results import MODEL_FILE
 
 MONTH, ORIGIN = "2013-04", "LGA"
 FEATURES = ("carrier", "scheduled_departure_hour")
