@@ -18,13 +18,12 @@ from mlops_assets.cli.plan import RequestError
 from mlops_assets.lake import (
     Lake,
     LakeError,
-    Partition,
     TablePartition,
     UnreachableLakeError,
     changes,
-    find_file,
     makers,
 )
+from mlops_assets.tracking import results
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -33,13 +32,13 @@ if TYPE_CHECKING:
     from mlops_assets.ml.decision import ModelPin
     from mlops_assets.settings import Settings
 
-CHAMPION = "champion"
+CHAMPION = results.CHAMPION
 COMMIT = re.compile(r"[0-9a-f]{6,64}\Z")
 SHOWN = 12
 NEWEST = 3
 
-Registered = Callable[[str, str], "ModelPin"]
-"""Finds the model of a registered model's version; raises RequestError where there is none."""
+Registered = Callable[[str, int], "ModelPin"]
+"""Finds the model of a registered model's version; raises TrackingError where there is none."""
 
 
 @dataclass(frozen=True)
@@ -126,52 +125,37 @@ class Names:
             )
         problem, segment = self._segments[model]
         if version == CHAMPION:
-            pin = self._champion(name, problem, segment)
+            pin = results.champions(self._head, problem).get(segment)
+            if pin is None:
+                raise RequestError(
+                    f"{model} has no champion yet: materialize {problem}/{CHAMPION}."
+                )
         elif version.isdecimal():
-            pin = self.registered(model, version)
+            pin = self.registered(model, int(version))
         else:
             raise RequestError(
                 f"{model} has no alias {version!r}: use @{CHAMPION}, or a version's number."
             )
-        from mlops_assets.components.champion import MODEL_FILE
-
-        key = TablePartition(f"{problem}/model", Partition.from_path(pin.partition))
-        return self._made(name, find_file(self._head, key, MODEL_FILE, pin.sha256), key)
+        held = results.held_model(self._head, problem, pin)
+        return Result(name, held.commit, held.pin, (held.key,))
 
     @cached_property
     def _segments(self) -> Mapping[str, tuple[str, str]]:
         """Problem and segment of each registered model, by its name."""
         from dagster import MultiPartitionsDefinition
 
-        from mlops_assets.components.champion import MONTH
+        from mlops_assets.components.publishing import lake_partition, table_partition
 
-        found = {}
-        for key in self.graph.get_all_asset_keys():
-            definition = self.graph.get(key).partitions_def
-            if key.path[-1] == "model" and isinstance(definition, MultiPartitionsDefinition):
-                for part in definition.partitions_defs:
-                    if part.name != MONTH:
-                        for segment in part.partitions_def.get_partition_keys():
-                            found[f"{key.path[0]}.{segment}"] = (key.path[0], segment)
-        return found
-
-    def _champion(self, name: str, problem: str, segment: str) -> ModelPin:
-        """The model in force at the base branch's head: what the newest month decided."""
-        from mlops_assets.components.champion import CHAMPION_FILE, MONTH
-        from mlops_assets.ml.decision import Decision
-
-        table = f"{problem}/{CHAMPION}"
-        decided = [
-            (dict(partition.values)[MONTH], partition)
-            for partition in self._head.stored(table)
-            if segment in dict(partition.values).values()
+        places = [
+            results.Place.of(table_partition(key, lake_partition(definition, partition)))
+            for key in self.graph.get_all_asset_keys()
+            if key.path[-1] == results.MODEL
+            and isinstance(
+                definition := self.graph.get(key).partitions_def, MultiPartitionsDefinition
+            )
+            for partition in definition.get_partition_keys()
         ]
-        if decided:
-            newest = TablePartition(table, max(decided)[1])
-            in_force = Decision.from_json(self._head.read(newest, CHAMPION_FILE)).champion
-            if in_force is not None:
-                return in_force
-        raise RequestError(f"{name.partition('@')[0]} has no champion yet: materialize {table}.")
+        return {place.registered_model: (place.problem, place.segment) for place in places}
 
     def _made(self, name: str, state: Snapshot, key: TablePartition) -> Result:
         state.require(key.table, [key.partition])
@@ -214,14 +198,14 @@ def open_names(settings: Settings, graph: dg.AssetGraph) -> Names:
         RequestError: There is no lake yet.
         LakeError: It does not answer or refuses.
     """
-    from mlops_assets.defs.resources import find_lake
+    from mlops_assets.defs.resources import find_lake, find_tracking
 
     lake = find_lake(settings)
     if not lake.exists():
         raise RequestError(f"there is no {lake.repository} yet: `mlops-assets run` makes it.")
 
-    def registered(model: str, version: str) -> ModelPin:
-        raise RequestError(f"MLflow has no version {version} of {model}.")
+    def registered(model: str, version: int) -> ModelPin:
+        return find_tracking(settings).version(model, version).model
 
     return Names(lake, graph, registered)
 
