@@ -37,7 +37,8 @@ help: ## Show this list
 # share the state and the record of `make run`. Written once: what you add to it stays.
 .env:
 	@state=$$($(PYTHON) -c 'import os, sys; print(os.path.abspath(sys.argv[1]))' $(STATE)); \
-	printf '%s\n' "MLOPS_HOME=$$state" "DAGSTER_HOME=$${DAGSTER_HOME:-$$state/dagster}" > $@
+	printf '%s\n' "MLOPS_HOME=$$state" "DAGSTER_HOME=$${DAGSTER_HOME:-$$state/dagster}" \
+		"DAGSTER_EVENT_BATCH_SIZE=500" > $@
 
 run: .venv/.product .env ## Run the main job: a year of flights from raw data to evaluated models
 	@$(BIN)/mlops-assets run

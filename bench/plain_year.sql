@@ -333,6 +333,7 @@ with flights as (
     select
         *,
         entity_of as entity,
+        greatest(departed_at, midnight(flight_date)) as seen_from,
         least(departed_at, scheduled_departure_at + interval 6 hours) as overdue_until
     from marts.fct_flights
     where departed_at is not null
@@ -341,12 +342,13 @@ with flights as (
 seen as (
     select
         unnest(generate_series(
-            next_on_grid(departed_at, step),
-            next_on_grid(departed_at, step) + interval 3 hours,
+            next_on_grid(seen_from, step),
+            next_on_grid(seen_from, step) + interval 3 hours,
             to_minutes(step)
         )) as moment,
         *
     from flights
+    where departed_at <= scheduled_departure_at + interval 24 hours
 ),
 
 waiting as (
@@ -365,15 +367,15 @@ departures as (
     select
         moment,
         entity,
-        count(*) filter (departed_at > moment - interval 1 hour) as n_1h,
-        count(*) filter (departed_at > moment - interval 1 hour and departure_delay_minutes > 15)
+        count(*) filter (seen_from > moment - interval 1 hour) as n_1h,
+        count(*) filter (seen_from > moment - interval 1 hour and departure_delay_minutes > 15)
             as late_1h,
-        coalesce(sum(departure_delay_minutes) filter (departed_at > moment - interval 1 hour), 0)
+        coalesce(sum(departure_delay_minutes) filter (seen_from > moment - interval 1 hour), 0)
             as delay_1h,
-        count(*) filter (departed_at > moment - interval 3 hours) as n_3h,
-        count(*) filter (departed_at > moment - interval 3 hours and departure_delay_minutes > 15)
+        count(*) filter (seen_from > moment - interval 3 hours) as n_3h,
+        count(*) filter (seen_from > moment - interval 3 hours and departure_delay_minutes > 15)
             as late_3h,
-        coalesce(sum(departure_delay_minutes) filter (departed_at > moment - interval 3 hours), 0)
+        coalesce(sum(departure_delay_minutes) filter (seen_from > moment - interval 3 hours), 0)
             as delay_3h
     from seen
     group by all

@@ -151,7 +151,9 @@ class Toy:
         """
         definitions = dg.Definitions.merge(
             problem_definitions(**attributes),
-            dg.Definitions(resources={"lake": self.lake}, executor=dg.in_process_executor),
+            dg.Definitions(
+                resources={"lake": self.lake, "tracking": None}, executor=dg.in_process_executor
+            ),
         )
         span = {}
         if len(partitions) == 2:

@@ -40,6 +40,7 @@ class Ancestry:
         needs: dict[dg.AssetKey, Keys] = {}
         for asset, key in asset_keys(self._graph, results):
             needs.setdefault(asset, set()).add(key)
+        # Each step adds to `needs`, which the ones before it are looked up in.
         found = [
             self._step(name, members, needs)
             for name in reversed(self._step_order)

@@ -23,12 +23,14 @@ class NodeOutcome:
         status: dbt's word for it.
         message: dbt's sentence on it; empty if it has none.
         failures: Rows that broke a test; 0 for a model.
+        sql: Its query as it was run; empty if it was not.
     """
 
     unique_id: str
     status: str
     message: str
     failures: int
+    sql: str
 
     @property
     def passed(self) -> bool:
@@ -108,6 +110,7 @@ def build(
                 status=str(node.status),
                 message=node.message or "",
                 failures=node.failures or 0,
+                sql=getattr(node.node, "compiled_code", None) or "",
             )
             for node in result.result.results
         ]

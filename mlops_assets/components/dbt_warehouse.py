@@ -15,8 +15,9 @@ import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtProject, dbt_assets
 from dagster_dbt.asset_utils import get_asset_check_key_for_test, get_upstream_unique_ids
 
-from mlops_assets.components import dbt_build, dbt_manifest, publishing
+from mlops_assets.components import column_lineage, dbt_build, dbt_manifest, publishing
 from mlops_assets.components.code_version import code_version
+from mlops_assets.components.sql_lineage import Columns, LineageError, trace
 from mlops_assets.engines import duckdb as engine
 from mlops_assets.lake import Lake, LakeError, Manifest, TablePartition, Transaction
 
@@ -238,7 +239,7 @@ class Build:
         with publishing.open_transaction(context, self._lake) as transaction:
             database = transaction.scratch / f"{DATABASE}.duckdb"
             written = transaction.scratch / "tables"
-            self._show_inputs(transaction, database)
+            inputs = self._show_inputs(transaction, database)
             folders = self._folders(written)
             for folder in folders:
                 folder.mkdir(parents=True)
@@ -256,11 +257,20 @@ class Build:
                 yield from checks
                 kept = _kept(transaction, folders, f"rejected {message}", metadata)
                 raise dg.Failure(_failure(outcome, kept), allow_retries=False)
-            transaction.write(_described(folders))
+            described = _described(folders)
+            tables = {part.table: list(found.schema) for part, (found, _) in described.items()}
+            lineage = self._column_lineage(outcome, {**inputs, **tables})
+            transaction.write(described)
             publication = transaction.publish(message, metadata)
-        yield from publishing.materializations(context, publication, check_results=checks)
+        yield from publishing.materializations(
+            context,
+            publication,
+            of_asset=column_lineage.metadata(context.instance, lineage),
+            check_results=checks,
+        )
 
-    def _show_inputs(self, transaction: Transaction, database: Path) -> None:
+    def _show_inputs(self, transaction: Transaction, database: Path) -> dict[str, list[str]]:
+        """Make a view of each input; returns their columns."""
         import duckdb
 
         nodes = {**self._warehouse.manifest["nodes"], **self._warehouse.manifest["sources"]}
@@ -282,6 +292,7 @@ class Build:
                     schema=properties["schema"],
                     name=properties["name"],
                 )
+            return engine.columns(connection)
 
     def _folders(self, written: Path) -> dict[Path, TablePartition]:
         """Where the models write each partition; dbt's COPY makes no folders."""
@@ -291,6 +302,29 @@ class Build:
             for table in tables
             for partition in publishing.output_partitions(self._context)
         }
+
+    def _column_lineage(
+        self, outcome: dbt_build.BuildOutcome, tables: Mapping[str, Sequence[str]]
+    ) -> dict[str, dict[str, Columns]]:
+        """What the columns of each model depend on, by the SQL that was run.
+
+        A model whose SQL cannot be traced is published without: it is no worse for it.
+
+        Args:
+            outcome: What was run.
+            tables: The columns of the models and of their inputs.
+        """
+        sql = {node.unique_id: node.sql for node in outcome.nodes}
+        lineage = {}
+        for key, model in self._models.items():
+            table = publishing.table_name(key)
+            try:
+                found = trace(sql[model["unique_id"]], tables, model["config"]["unique_key"])
+            except LineageError as error:
+                self._context.log.warning(f"{table} has no column lineage: {error}")
+                continue
+            lineage[table] = {name: found[name.lower()] for name in tables[table]}
+        return lineage
 
     def _check_results(self, outcome: dbt_build.BuildOutcome) -> Iterator[dg.AssetCheckResult]:
         warehouse, selected = self._warehouse, self._context.selected_asset_check_keys

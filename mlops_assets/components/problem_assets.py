@@ -1,7 +1,7 @@
 """The assets of a machine-learning problem: training set, model, evaluation report, champion."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,13 +10,23 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from mlops_assets.components import gate_checks, publishing
+from mlops_assets.components import column_lineage, gate_checks, publishing
 from mlops_assets.components.champion import Contest, Order
 from mlops_assets.components.code_version import code_version
+from mlops_assets.components.sql_lineage import Column, Columns
 from mlops_assets.components.training_set import TrainingSet
-from mlops_assets.lake import Lake, Manifest, Partition, Snapshot, TablePartition
+from mlops_assets.lake import (
+    Lake,
+    Manifest,
+    Partition,
+    PublishedPartition,
+    Snapshot,
+    TablePartition,
+)
 from mlops_assets.ml.decision import Decision, Judgement, ModelPin
 from mlops_assets.ml.labels import UnusableRowsError
+from mlops_assets.tracking.connection import TrackingError
+from mlops_assets.tracking.projection import Tracking
 from mlops_assets.tracking.results import (
     CHAMPION,
     CHAMPION_FILE,
@@ -132,8 +142,15 @@ class ProblemAssets:
                 with _named(f"{self.problem.name} {month}"):
                     return self.training_set.build(snapshot, month, folder), {}
 
+            columns = self.training_set.column_lineage(context.partition_keys[0])
+            lineage = {self._table("training_set"): columns}
+            of_asset = column_lineage.metadata(context.instance, lineage)
             yield from publishing.publish_each(
-                context, lake, make, parameters=self.training_set.declared()
+                context,
+                lake,
+                make,
+                parameters=self.training_set.declared(),
+                of_asset=of_asset,
             )
 
         return training_set_asset
@@ -162,7 +179,9 @@ class ProblemAssets:
             ),
         )
         def model_asset(
-            context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]
+            context: dg.AssetExecutionContext,
+            lake: dg.ResourceParam[Lake],
+            tracking: dg.ResourceParam[Tracking | None],
         ) -> Iterator[Any]:
             from mlops_assets.ml.training import train
 
@@ -190,7 +209,16 @@ class ProblemAssets:
                 "label": problem.spine.label,
                 "keys": problem.spine.keys,
             }
-            yield from publishing.publish_each(context, lake, make, parameters=parameters)
+            lineage = {self._table("model"): self._columns_of_model()}
+            of_asset = column_lineage.metadata(context.instance, lineage)
+            yield from publishing.publish_each(
+                context,
+                lake,
+                make,
+                parameters=parameters,
+                published=_followed(context, tracking, lake, Tracking.record_model),
+                of_asset=of_asset,
+            )
 
         return model_asset
 
@@ -234,7 +262,9 @@ class ProblemAssets:
             can_subset=True,
         )
         def report_asset(
-            context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]
+            context: dg.AssetExecutionContext,
+            lake: dg.ResourceParam[Lake],
+            tracking: dg.ResourceParam[Tracking | None],
         ) -> Iterator[Any]:
             from mlops_assets.components.evaluation_report import evaluate_model, show
 
@@ -271,7 +301,13 @@ class ProblemAssets:
                     "costs": problem.costs.model_dump(mode="json"),
                     "gates": problem.gates.model_dump(mode="json", by_alias=True),
                 }
-                yield from publishing.publish_each(context, lake, make, parameters=parameters)
+                yield from publishing.publish_each(
+                    context,
+                    lake,
+                    make,
+                    parameters=parameters,
+                    published=_followed(context, tracking, lake, Tracking.record_report),
+                )
             else:
                 snapshot = lake.snapshot()
                 for partition in publishing.output_partitions(context):
@@ -313,6 +349,7 @@ class ProblemAssets:
             context: dg.AssetExecutionContext,
             config: ChampionOrder,
             lake: dg.ResourceParam[Lake],
+            tracking: dg.ResourceParam[Tracking | None],
         ) -> Iterator[Any]:
             contest = Contest(
                 models=self._table(MODEL),
@@ -337,7 +374,13 @@ class ProblemAssets:
                 return Manifest.of_folder(folder), _shown(decision)
 
             parameters = {"label": problem.spine.label, "seed": problem.estimator.seed}
-            yield from publishing.publish_each(context, lake, make, parameters=parameters)
+            yield from publishing.publish_each(
+                context,
+                lake,
+                make,
+                parameters=parameters,
+                published=_followed(context, tracking, lake, Tracking.record_champion),
+            )
 
         return champion_asset
 
@@ -359,6 +402,11 @@ class ProblemAssets:
     def _table(self, name: str) -> str:
         return publishing.table_name(self.key(name))
 
+    def _columns_of_model(self) -> dict[str, Columns]:
+        """A model's columns are its features, each a column of the training set."""
+        source = self._table("training_set")
+        return {name: frozenset({Column(source, name)}) for name in self.training_set.features}
+
     def _rows(
         self,
         snapshot: Snapshot,
@@ -370,6 +418,34 @@ class ProblemAssets:
         source = TablePartition(self._table("training_set"), Partition.of({MONTH: values[MONTH]}))
         segment = values[self.problem.segment]
         return self.training_set.rows(snapshot, source, segment, split, columns)
+
+
+def _followed(
+    context: dg.AssetExecutionContext,
+    tracking: Tracking | None,
+    lake: Lake,
+    record: Callable[[Tracking, Lake, PublishedPartition], str | None],
+) -> Callable[[PublishedPartition], dict[str, Any]]:
+    """Have MLflow follow what was published, and the UI link to it.
+
+    An MLflow that is down fails nothing: the lake holds everything, and `doctor` fills it in. It is
+    asked no second time in a step, as each attempt costs seconds.
+    """
+    following = tracking
+
+    def follow(part: PublishedPartition) -> dict[str, Any]:
+        nonlocal following
+        if following is None:
+            return {}
+        try:
+            page = record(following, lake, part)
+        except TrackingError as error:
+            following = None
+            context.log.warning(str(error))
+            return {}
+        return {"MLflow": dg.MetadataValue.url(page)} if page else {}
+
+    return follow
 
 
 @contextmanager

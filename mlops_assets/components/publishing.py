@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import dagster as dg
+from dagster._core.events import DagsterEvent, DagsterEventBatchMetadata
 
 from mlops_assets.components.environment import environment
 from mlops_assets.components.provenance import (
@@ -187,6 +189,7 @@ def publish_each(
     *,
     parameters: Mapping[str, object] | None = None,
     published: Callable[[PublishedPartition], Mapping[str, Any]] = lambda _: {},
+    of_asset: Mapping[dg.AssetKey, Mapping[str, Any]] | None = None,
 ) -> Iterator[Any]:
     """One transaction of an asset whose every partition is made by itself; yields its events.
 
@@ -198,6 +201,7 @@ def publish_each(
         parameters: What was declared for the results, by name, as the commit is to say it.
         published: Called with each partition after the merge and before its event; returns what
             else the UI is to show of it.
+        of_asset: What to show of the asset as a whole.
     """
     [asset] = context.selected_asset_keys
     with open_transaction(context, lake) as transaction:
@@ -212,7 +216,7 @@ def publish_each(
         publication = transaction.publish(step_message(context), metadata)
     for part in publication.partitions:
         shown[part.key.partition] = {**shown[part.key.partition], **published(part)}
-    yield from materializations(context, publication, metadata={asset: shown})
+    yield from materializations(context, publication, metadata={asset: shown}, of_asset=of_asset)
 
 
 def materializations(
@@ -220,14 +224,17 @@ def materializations(
     publication: Publication,
     *,
     metadata: Mapping[dg.AssetKey, Mapping[Partition, Mapping[str, Any]]] | None = None,
+    of_asset: Mapping[dg.AssetKey, Mapping[str, Any]] | None = None,
     check_results: Iterable[dg.AssetCheckResult] = (),
-) -> Iterator[dg.MaterializeResult[Any] | dg.AssetMaterialization | dg.AssetCheckResult]:
+) -> Iterator[dg.MaterializeResult[Any] | DagsterEvent | dg.AssetCheckResult]:
     """The events of what a transaction published, to be yielded after its merge.
 
     Args:
         context: The step's.
         publication: What it published.
         metadata: What else to show of a partition, by asset and partition.
+        of_asset: What to show of an asset as a whole: said once, on the last of its events, which
+            is the one that the UI describes the asset by.
         check_results: Of the checks that the published bytes passed.
     """
     yield from check_results
@@ -244,6 +251,11 @@ def materializations(
             }
             for part in parts
         }
+        for part in parts[-1:]:
+            shown[part.key.partition] |= {
+                **_columns(part.manifest),
+                **(of_asset or {}).get(asset, {}),
+            }
         if len(parts) == 1:
             yield dg.MaterializeResult(
                 asset_key=asset,
@@ -253,13 +265,35 @@ def materializations(
             continue
         yield dg.MaterializeResult(asset_key=asset, metadata={"lake/pin": publication.pin})
         provenance = _recorded_provenance(context, asset)
-        for part in parts:
-            yield dg.AssetMaterialization(
-                asset_key=asset,
-                partition=keys[part.key.partition],
-                metadata=shown[part.key.partition],
-                tags=_version_tags(part, provenance),
-            )
+        yield from _recorded(
+            context,
+            [
+                dg.AssetMaterialization(
+                    asset_key=asset,
+                    partition=keys[part.key.partition],
+                    metadata=shown[part.key.partition],
+                    tags=_version_tags(part, provenance),
+                )
+                for part in parts
+            ],
+        )
+
+
+def _recorded(
+    context: dg.AssetExecutionContext, materialized: Sequence[dg.AssetMaterialization]
+) -> Iterator[DagsterEvent]:
+    """The events of materializations, which Dagster stores as one batch.
+
+    Yielded as they are, Dagster would store each by itself: for a year of partitions that took
+    three times as long. The batch is Dagster's internal; a test records a range in it.
+    """
+    batch = str(uuid4())
+    for place, materialization in enumerate(materialized, start=1):
+        yield DagsterEvent.asset_materialization(
+            context.op_execution_context.get_step_execution_context(),
+            materialization,
+            DagsterEventBatchMetadata(batch, is_end=place == len(materialized)),
+        )
 
 
 def _upstream_first(context: dg.AssetExecutionContext) -> list[dg.AssetKey]:
@@ -309,6 +343,14 @@ def _published_metadata(part: PublishedPartition) -> dict[str, Any]:
         "lake/changed": part.changed,
         **rows,
     }
+
+
+def _columns(manifest: Manifest) -> dict[str, Any]:
+    """A table's columns and their types, as Dagster shows them; nothing where it is no table."""
+    if not manifest.schema:
+        return {}
+    columns = [dg.TableColumn(name, kind) for name, kind in manifest.schema.items()]
+    return {"dagster/column_schema": dg.TableSchema(columns=columns)}
 
 
 def table_partition(asset: dg.AssetKey, partition: Partition) -> TablePartition:

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, ConfigDict, Field
 
 from mlops_assets.components.partition_files import FILE
+from mlops_assets.components.sql_lineage import Columns, trace
 from mlops_assets.engines import duckdb as engine
 from mlops_assets.engines.as_of import FeatureView, as_of_join, feature_column
 from mlops_assets.engines.duckdb import literal, quote
@@ -73,6 +74,15 @@ class TrainingSet:
     def tables(self) -> list[str]:
         """The tables that it reads."""
         return [self.spine.table, *(view.table for view in self.views)]
+
+    def column_lineage(self, month: str) -> dict[str, Columns]:
+        """The upstream columns that its columns depend on, the same in every month."""
+        spine = self.spine
+        read = {spine.table: [*self._own, spine.event_time, spine.label_known_at]}
+        for view in self.views:
+            read[view.table] = [*view.entities, view.timestamp, *view.features]
+        window = Window.of(month, self.months, self.time_zone)
+        return trace(self._query(window), read, key=spine.keys)
 
     @property
     def features(self) -> list[str]:

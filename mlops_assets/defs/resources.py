@@ -1,4 +1,4 @@
-"""The resources that assets ask for: the lake."""
+"""The resources that assets ask for: the lake, and the MLflow that follows it."""
 
 from __future__ import annotations
 
@@ -73,7 +73,13 @@ def _credentials(settings: Settings) -> Credentials:
 
 def private_resources(lake: Lake) -> Mapping[str, object]:
     """The resources of a run whose results are nobody's: a lake of its own, and no other record."""
-    return {"lake": lake}
+    return {"lake": lake, "tracking": None}
+
+
+@dg.resource(description="MLflow, which follows what the lake holds.")
+def tracking_resource() -> Tracking:
+    """The MLflow of this process's settings."""
+    return find_tracking(settings())
 
 
 @dg.resource(description="The versioned tables: one repository on a lakeFS server.")
@@ -86,7 +92,7 @@ def lake_resource() -> Lake:
 def resources() -> dg.Definitions:
     """The resources by the names that assets use, and how steps are carried out."""
     return dg.Definitions(
-        resources={"lake": lake_resource},
+        resources={"lake": lake_resource, "tracking": tracking_resource},
         # A process for each step, Dagster's default, costs 1.3 s a step and a server of its own.
         executor=dg.in_process_executor,
         # A line on the console for every one of a year's 10,000 events took 3 s of 50; the record

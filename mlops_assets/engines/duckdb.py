@@ -60,6 +60,15 @@ def create_view(
     )
 
 
+def columns(connection: duckdb.DuckDBPyConnection) -> dict[str, list[str]]:
+    """The columns of every view, by the name `schema/view`."""
+    found = connection.execute(
+        "select schema_name || '/' || table_name, list(column_name order by column_index) "
+        "from duckdb_columns() where not internal group by all"
+    )
+    return dict(found.fetchall())
+
+
 def describe_tables(folders: Iterable[Path]) -> dict[Path, Manifest]:
     """Describe folders that hold Parquet files, each the whole content of one partition.
 

@@ -52,9 +52,11 @@ def recorded(record: dg.DagsterInstance, run_id: str) -> list[tuple[str | None, 
     return [(event.event_type_value, event.partition) for event in events if event]
 
 
+@pytest.mark.parametrize("batch_size", [0, 2, 500])
 def test_both_storages_record_the_same_and_read_each_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch_size: int
 ) -> None:
+    monkeypatch.setenv("DAGSTER_EVENT_BATCH_SIZE", str(batch_size))
     with instance(tmp_path / "stock", STOCK, monkeypatch) as record:
         expected = recorded(record, run(record))
     with instance(tmp_path / "pooled", POOLED, monkeypatch) as record:
@@ -77,3 +79,26 @@ def test_more_runs_than_stay_open_are_all_kept(
     with instance(tmp_path / "home", POOLED, monkeypatch) as record:
         runs = [run(record) for _ in range(OPEN_RUNS + 2)]
         assert len({tuple(recorded(record, run_id)) for run_id in runs}) == 1
+
+
+def test_a_batch_that_fails_leaves_nothing_and_its_events_are_stored_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DAGSTER_EVENT_BATCH_SIZE", "500")
+    with instance(tmp_path / "home", POOLED, monkeypatch) as record:
+        expected = recorded(record, run(record))
+        storage, stored = record.event_log_storage, 0
+        assert isinstance(storage, PooledSqliteEventLogStorage)
+        store = storage.store_event
+
+        def fail_in_the_middle(event: dg.EventLogEntry) -> None:
+            nonlocal stored
+            stored += storage._batch is not None
+            if stored == 3 and storage._batch is not None:
+                raise OSError("the disk is full")
+            store(event)
+
+        monkeypatch.setattr(storage, "store_event", fail_in_the_middle)
+        assert recorded(record, run(record)) == expected
+        assert stored >= 3
+    assert "the disk is full" in capfd.readouterr().err

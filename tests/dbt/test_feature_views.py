@@ -259,27 +259,80 @@ def test_a_day_built_alone_equals_that_day_of_a_longer_build(
         assert alone.rows(f"select * from {table}") == expected
         assert expected
 
+
+def flights_at_the_limits(day: dt.date) -> list[tuple[dt.date, str, str | None, str | None, str]]:
+    """Flights on which `day` depends although they flew as far from it as the rules let them.
+
+    Returns:
+        Of each the flight date, when (UTC) it was due to leave, left and arrived, and the airport
+        that it alone leaves from.
+    """
+
+    def slow(days: int, airport: str) -> tuple[dt.date, str, str | None, str | None, str]:
+        """Known 36 hours after schedule; `day` is the first that has forgotten it."""
+        known = day - (days + 1) * DAY
+        due = known - 2 * DAY
+        return (due, f"{due} 17:00", f"{known} 04:00", f"{known} 05:00", airport)
+
+    early, late = day + DAY, day - 2 * DAY
+    return [
+        *(slow(days, f"S{days:02}") for days in (1, 7, 28)),
+        (early, f"{early} 05:05", f"{early} 04:50", f"{early} 08:00", "ERL"),
+        (late, f"{day - DAY} 01:30", f"{day} 01:30", f"{day} 03:30", "LAT"),
+        (late - DAY, f"{late} 01:30", f"{day} 04:30", f"{day} 07:00", "TOO"),
+    ]
+
+
+def test_a_view_of_a_day_built_alone_equals_that_day_of_a_longer_build(
+    whole: Warehouse, warehouse: Callable[..., Warehouse], tmp_path: Path
+) -> None:
+    day = LONG_DAY
+    crafted = " union all ".join(
+        f"(select * replace (date '{date}' as flight_date, "
+        f"timestamp '{due}' as scheduled_departure_at, timestamp '{left}' as departed_at, "
+        f"timestamp '{arrived}' as arrived_at, timestamp '{arrived}' as outcome_known_at, "
+        f"'{airport}' as origin, '{airport}' as dest, '{airport}' as carrier, "
+        f"'{airport}' as tail_number, 20 as departure_delay_minutes, 30 as arrival_delay_minutes, "
+        "true as is_late, false as is_cancelled) from marts.fct_flights limit 1)"
+        for date, due, left, arrived, airport in flights_at_the_limits(day)
+    )
+    flights, weather = tmp_path / "fct_flights.parquet", tmp_path / "stg_weather.parquet"
+    whole.execute(
+        f"copy (from marts.fct_flights union all {crafted}) to '{flights}' (format parquet)",
+        f"copy staging.stg_weather to '{weather}' (format parquet)",
+    )
+
+    def build(first: dt.date, last: dt.date, views: list[str], look_back: int) -> Warehouse:
+        built = warehouse(days="false")
+        seen = f"between '{first - look_back * DAY}' and '{last}'"
+        built.execute(
+            parquet_view("marts", "fct_flights", flights, f"flight_date {seen}"),
+            parquet_view("staging", "stg_weather", weather, f"observation_date {seen}"),
+        )
+        assert built.build(*views, first_day=first, last_day=last) == []
+        return built
+
     look_backs = {
         node["name"]: node["config"]["meta"]["feature_view"]["look_back_days"]
         for node in whole.manifest()["nodes"].values()
         if "feature_view" in node["config"].get("meta", {})
     }
     assert look_backs.keys() == set(FEATURE_VIEWS)
+    on_day = f"feature_day = '{day}'"
+    longer = build(FIRST_DAY, LAST_DAY, FEATURE_VIEWS, 0)
     for look_back in sorted(set(look_backs.values())):
-        pinned = warehouse(days="false")
-        for table in ("marts.fct_flights", "staging.stg_weather"):
-            file = tmp_path / f"{table}.parquet"
-            if not file.exists():
-                whole.execute(f"copy {table} to '{file}' (format parquet)")
-            first = day - dt.timedelta(days=look_back)
-            seen = f"{partition_columns[table]} between '{first}' and '{day}'"
-            pinned.execute(parquet_view(*table.split("."), file, seen))
         views = [view for view, days in look_backs.items() if days == look_back]
-        assert pinned.build(*views, first_day=day, last_day=day) == []
+        alone = build(day, day, views, look_back)
         for view in views:
-            expected = whole.rows(f"select * from features.{view} where feature_day = '{day}'")
-            assert pinned.rows(f"select * from features.{view}") == expected
+            expected = longer.rows(f"select * from features.{view} where {on_day}")
+            assert alone.rows(f"select * from features.{view}") == expected, view
             assert expected
+    for view, seen in (("origin_history", "S01"), ("carrier_history", "S28")):
+        assert (seen,) in longer.rows(f"select origin from features.{view} where {on_day}")
+    assert longer.rows(
+        f"select distinct origin from features.origin_congestion where {on_day} "
+        "and origin in ('ERL', 'LAT', 'TOO')"
+    ) == [("LAT",)]
 
 
 def with_another_future(raw: Path, folder: Path, now: dt.datetime) -> None:

@@ -7,7 +7,11 @@
     cancellation counts as known at its scheduled departure.
 
     Each flight is spread over the moments at which it is seen, and over one moment more without
-    weight: so a quiet entity has a row that says so, and then none until something happens. -#}
+    weight: so a quiet entity has a row that says so, and then none until something happens.
+
+    A departure more than 24 hours after schedule is never seen (the slowest of 2013 took 22), and one
+    before its own local day is seen from that day's midnight on. This bounds what a day can depend on:
+    two days of look-back, and no flight of the day after. -#}
 {% macro congestion(prefix, entities, step, hours) -%}
     {%- set keys = entities | join(', ') -%}
     {%- set longest = hours[-1] * 60 // step -%}
@@ -23,7 +27,8 @@ with flights as (
         scheduled_departure_at,
         departed_at,
         departure_delay_minutes,
-        {{ next_step('departed_at', step) }} as first_seen_at,
+        {{ next_step('greatest(departed_at, ' ~ start_of_day('flight_date') ~ ')', step) }}
+            as first_seen_at,
         {{ next_step('scheduled_departure_at', step) }} as first_overdue_at,
         least(departed_at, {{ add_minutes('scheduled_departure_at', 360) }}) as overdue_until
     from {{ ref('fct_flights') }}
@@ -45,6 +50,7 @@ sightings as (
         {%- endfor %}
     from flights
     cross join {{ number_series(longest + 1) }} as series
+    where {{ minutes_between('scheduled_departure_at', 'departed_at') }} <= 24 * 60
     union all
     select
         {{ keys }},

@@ -13,7 +13,8 @@
     found any more a day later, and no day needs another day of the view.
 
     An outcome known more than 36 hours after schedule never counts (the slowest of 2013 took 33).
-    This bounds what a day can depend on: its longest look-back and two days of flights. -#}
+    This bounds what a day can depend on: what leaves at its midnight was known the day before its
+    longest look-back, of flights of up to two days earlier. -#}
 {% macro outcome_history(prefix, entities, hours=[], days=[], with_cancelled=false) -%}
     {%- set keys = entities | join(', ') -%}
     {%- set totals = ['flights', 'late', 'cancelled', 'delay_minutes'] -%}
@@ -79,7 +80,9 @@ changes as (
     cross join (select min(hour_at) as midnight from hours group by feature_day) as midnights
 ),
 
--- Before the window only the balance matters, so older changes are moved to its first minute.
+-- Before the window only the balance matters, so older changes are moved to its first minute. From
+-- here on they are integers in doubles, which add up exactly: DuckDB sums integers in 128 bits, and
+-- the running sums of a year took twice as long.
 moments as (
     select
         {{ keys }},
@@ -87,7 +90,7 @@ moments as (
         max(case when changed_at >= {{ window_start() }} then is_change else 0 end) as is_change
         {%- for look_back in look_backs %}
         {%- for total in totals %},
-        cast(sum({{ total }}_{{ look_back.name }}) as integer) as {{ total }}_{{ look_back.name }}
+        cast(sum({{ total }}_{{ look_back.name }}) as double) as {{ total }}_{{ look_back.name }}
         {%- endfor %}
         {%- endfor %}
     from changes
@@ -102,8 +105,7 @@ balances as (
         is_change
         {%- for look_back in look_backs %}
         {%- for total in totals %},
-        cast(sum({{ total }}_{{ look_back.name }}) over so_far as integer)
-            as {{ total }}_{{ look_back.name }}
+        sum({{ total }}_{{ look_back.name }}) over so_far as {{ total }}_{{ look_back.name }}
         {%- endfor %}
         {%- endfor %}
     from moments
@@ -120,7 +122,7 @@ select
     {%- for look_back in look_backs %}
     {%- set name = look_back.name %}
     {%- set arrived = 'nullif(flights_' ~ name ~ ' - cancelled_' ~ name ~ ', 0)' %},
-    flights_{{ name }} as {{ prefix }}_flights_{{ name }},
+    cast(flights_{{ name }} as integer) as {{ prefix }}_flights_{{ name }},
     late_{{ name }} / {{ arrived }} as {{ prefix }}_late_rate_{{ name }},
     {%- if with_cancelled %}
     cancelled_{{ name }} / nullif(flights_{{ name }}, 0) as {{ prefix }}_cancelled_rate_{{ name }},
