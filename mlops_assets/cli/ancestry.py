@@ -136,8 +136,10 @@ class Ancestry:
         """All steps, each after those that it reads."""
         step_of = {key: name for name, keys in self._members.items() for key in keys}
         upstream = {
-            name: {step_of[parent] for key in keys for parent in self._graph.get(key).parent_keys}
-            - {name}
+            name: sorted(
+                {step_of[parent] for key in keys for parent in self._graph.get(key).parent_keys}
+                - {name}
+            )
             for name, keys in sorted(self._members.items())
         }
         return list(TopologicalSorter(upstream).static_order())

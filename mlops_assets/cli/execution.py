@@ -26,12 +26,20 @@ class FailedRunError(CommandError):
     """A run failed.
 
     Attributes:
+        told: What failed, and why.
         step: The step that failed; None if the run failed outside of its steps.
         kept: The work branches that hold what the step had written.
     """
 
-    def __init__(self, text: str, step: str | None, kept: Sequence[str]) -> None:
-        super().__init__(text)
+    def __init__(self, told: str, step: str | None, kept: Sequence[str]) -> None:
+        unnamed = [branch for branch in kept if branch not in told]
+        where = (
+            f" Nothing of it was published; its work branch {', '.join(unnamed)} is kept."
+            if unnamed
+            else ""
+        )
+        super().__init__(f"{told}{where}")
+        self.told = told
         self.step = step
         self.kept = kept
 
@@ -82,15 +90,8 @@ class Runner:
             return watch
         told = watch.explained or sentence(watch.failure, place=str(self.home))
         kept = [branch for branch in self.lake.work_branches() if run_id in branch]
-        raise FailedRunError(_failure(watch.failed_step, told, kept), watch.failed_step, kept)
-
-
-def _failure(step: str | None, told: str, kept: Sequence[str]) -> str:
-    text = f"{step or 'the run'} failed: {told}"
-    unnamed = [branch for branch in kept if branch not in text]
-    if unnamed:
-        text += f" Nothing of it was published; its work branch {', '.join(unnamed)} is kept."
-    return text
+        step = watch.failed_step
+        raise FailedRunError(f"{step or 'the run'} failed: {told}", step, kept)
 
 
 @contextlib.contextmanager

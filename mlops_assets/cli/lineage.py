@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,9 @@ SHORT = 12
 ONE_BY_ONE = 6
 """Up to this many partitions of a result are shown to people with their files."""
 
+MOST_COMMITS = 50
+"""So many commits are followed up; a lake that was made day by day has thousands."""
+
 
 @dataclass(frozen=True)
 class Source:
@@ -32,12 +35,71 @@ class Source:
 
     Attributes:
         read: What was read of it.
-        commits: How many of its partitions each work commit was the first to hold, newest last;
-            empty where the pin does not tell which partitions they were.
+        commits: Its partitions by the work commit that first held them; empty where the pin does
+            not tell which partitions they were.
     """
 
     read: Input
-    commits: Mapping[str, int]
+    commits: Mapping[str, Sequence[TablePartition]]
+
+    def to_json(self) -> dict[str, Any]:
+        """What was read, and how many partitions came from which commit."""
+        return {
+            "table": self.read.table,
+            "partitions": self.read.partitions,
+            "first": self.read.first,
+            "last": self.read.last,
+            "digest": self.read.digest,
+            "data_versions": {key.partition.path: version for key, version in self.read.versions},
+            "commits": {commit: len(keys) for commit, keys in self.commits.items()},
+        }
+
+    def to_text(self) -> str:
+        """The same in a line."""
+        read = self.read
+        version = read.versions[0].data_version if read.partitions == 1 else read.digest
+        shown = [
+            f"{commit[:SHORT]}{f' ({len(keys)})' if len(self.commits) > 1 else ''}"
+            for commit, keys in self.commits.items()
+        ]
+        more = f" and {len(shown) - 3} more" if len(shown) > 3 else ""
+        return (
+            f"  {read.table:<30} {_span(read.partitions, read.first, read.last):<44} "
+            f"{version[:SHORT]:<13} {', '.join(shown[:3]) or 'not known'}{more}"
+        )
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a work commit made its results from.
+
+    Attributes:
+        commit: The commit.
+        message: Its step and partitions.
+        sources: What it read of the lake.
+        files: The digests of the files that it read from elsewhere, by name.
+    """
+
+    commit: str
+    message: str
+    sources: Sequence[Source]
+    files: Mapping[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        """The commit and what it read."""
+        return {
+            "commit": self.commit,
+            "message": self.message,
+            "inputs": [source.to_json() for source in self.sources],
+            "sources": dict(self.files),
+        }
+
+    def to_lines(self) -> Iterator[str]:
+        """A line for each table and file."""
+        for source in self.sources:
+            yield source.to_text()
+        for name, digest in self.files.items():
+            yield f"  {name:<30} {digest}"
 
 
 @dataclass(frozen=True)
@@ -62,7 +124,8 @@ class Lineage:
         commit: Its work commit, as the lake tells it.
         made: The partitions as that commit holds them.
         provenance: What the commit says of how they were made.
-        sources: What was read.
+        origins: What it read, then what the commits that it read from had read, and so on.
+        complete: Whether that goes all the way up; a lake that was made day by day is cut off.
         now: What they would be made with now.
     """
 
@@ -70,7 +133,8 @@ class Lineage:
     commit: Mapping[str, Any]
     made: Sequence[StoredPartition]
     provenance: Provenance
-    sources: Sequence[Source]
+    origins: Sequence[Origin]
+    complete: bool
     now: Now
 
     def to_json(self) -> dict[str, Any]:
@@ -94,21 +158,10 @@ class Lineage:
                 }
                 for part in self.made
             ],
-            "inputs": [
-                {
-                    "table": source.read.table,
-                    "partitions": source.read.partitions,
-                    "first": source.read.first,
-                    "last": source.read.last,
-                    "digest": source.read.digest,
-                    "data_versions": {
-                        key.partition.path: version for key, version in source.read.versions
-                    },
-                    "commits": dict(source.commits),
-                }
-                for source in self.sources
-            ],
-            "sources": dict(recorded.sources),
+            "inputs": [source.to_json() for source in self.origins[0].sources],
+            "sources": dict(self.origins[0].files),
+            "upstream": [origin.to_json() for origin in self.origins[1:]],
+            "upstream_complete": self.complete,
             "parameters": dict(recorded.parameters),
             "config": dict(recorded.config),
             "code": _beside(recorded.code, self.now.code),
@@ -152,25 +205,17 @@ class Lineage:
                 yield f"    {file.name:<18} {file.size:>12,} bytes  sha256 {file.sha256}"
 
     def _input_lines(self) -> Iterator[str]:
-        if self.sources:
+        direct, *further = self.origins
+        if lines := list(direct.to_lines()):
             yield from ("", "inputs, as they were at the pin")
             yield f"  {'table':<30} {'partitions':<44} {'data version':<13} first held by"
-        for source in self.sources:
-            read = source.read
-            version = read.versions[0].data_version if read.partitions == 1 else read.digest
-            shown = [
-                f"{commit[:SHORT]}{f' ({count})' if len(source.commits) > 1 else ''}"
-                for commit, count in source.commits.items()
-            ]
-            more = f" and {len(shown) - 3} more" if len(shown) > 3 else ""
-            yield (
-                f"  {read.table:<30} {_span(read.partitions, read.first, read.last):<44} "
-                f"{version[:SHORT]:<13} {', '.join(shown[-3:]) or 'not recorded'}{more}"
-            )
-        if self.provenance.sources:
-            yield from ("", "files that were read")
-            for name, digest in self.provenance.sources.items():
-                yield f"  {name:<30} {digest}"
+            yield from lines
+        for origin in further:
+            if lines := list(origin.to_lines()):
+                yield from ("", f"which {origin.commit[:SHORT]} ({origin.message}) made from")
+                yield from lines
+        if not self.complete:
+            yield from ("", "further up there are more: ask for the lineage of these commits")
 
     def _parameter_lines(self) -> Iterator[str]:
         from mlops_assets.components.provenance import flat
@@ -218,13 +263,8 @@ def lineage_of(lake: Lake, result: Result, now: Now) -> Lineage:
     from mlops_assets.lake.partition import by_table
 
     commit = lake.commit_info(result.commit)
-    provenance = Provenance.of(commit["metadata"])
-    snapshot, pin = lake.snapshot(result.commit), lake.snapshot(result.pin)
-    reads = {
-        read: None
-        for partition in dict.fromkeys(key.partition for key in result.keys)
-        for read in provenance.inputs_of(partition)
-    }
+    snapshot = lake.snapshot(result.commit)
+    origins, complete = _origins(lake, result)
     return Lineage(
         result=result,
         commit=commit,
@@ -233,14 +273,49 @@ def lineage_of(lake: Lake, result: Result, now: Now) -> Lineage:
             for table, keys in by_table(result.keys)
             for part in snapshot.require(table, [key.partition for key in keys]).values()
         ],
-        provenance=provenance,
-        sources=[Source(read, _first_held(pin, read)) for read in reads],
+        provenance=Provenance.of(commit["metadata"]),
+        origins=origins,
+        complete=complete,
         now=now,
     )
 
 
-def _first_held(pin: Snapshot, read: Input) -> dict[str, int]:
-    """How many of the partitions that were read each work commit was the first to hold."""
+def _origins(lake: Lake, result: Result) -> tuple[list[Origin], bool]:
+    """What a result was made from, the nearest first, and whether that is all."""
+    waiting: dict[str, set[TablePartition]] = {result.commit: set(result.keys)}
+    found: dict[str, Origin] = {}
+    while waiting and len(found) < MOST_COMMITS:
+        commit = next(iter(waiting))
+        found[commit] = _origin(lake, commit, waiting.pop(commit))
+        for source in found[commit].sources:
+            for maker, keys in source.commits.items():
+                if maker not in found:
+                    waiting.setdefault(maker, set()).update(keys)
+    return list(found.values()), not waiting
+
+
+def _origin(lake: Lake, commit: str, keys: Iterable[TablePartition]) -> Origin:
+    """What a commit read to make some of its partitions."""
+    from mlops_assets.components.provenance import Provenance
+
+    info = lake.commit_info(commit)
+    provenance = Provenance.of(info["metadata"])
+    pin = lake.snapshot(info["parents"][0])
+    reads = {
+        read: None
+        for partition in sorted({key.partition for key in keys})
+        for read in provenance.inputs_of(partition)
+    }
+    return Origin(
+        commit=commit,
+        message=info["message"],
+        sources=[Source(read, _first_held(pin, read)) for read in reads],
+        files=provenance.sources,
+    )
+
+
+def _first_held(pin: Snapshot, read: Input) -> dict[str, list[TablePartition]]:
+    """The partitions that were read, by the work commit that was the first to hold each."""
     versions = read.found_at(pin) or []
     stored = pin.stored(read.table, [version.key.partition for version in versions])
     held = {(part.key, part.manifest.data_version) for part in stored.values()}
@@ -249,13 +324,11 @@ def _first_held(pin: Snapshot, read: Input) -> dict[str, int]:
         state = pin if version in held else find_version(pin, version)
         if state is not None:
             states.setdefault(state.commit, []).append(version.key)
-    return dict(
-        Counter(
-            commit
-            for state, keys in states.items()
-            for commit, _ in makers(pin.lake, state, keys).values()
-        )
-    )
+    found: dict[str, list[TablePartition]] = {}
+    for at, keys in states.items():
+        for key, (commit, _) in sorted(makers(pin.lake, at, keys).items()):
+            found.setdefault(commit, []).append(key)
+    return found
 
 
 def _span(count: int, first: str, last: str) -> str:

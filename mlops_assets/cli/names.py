@@ -18,13 +18,12 @@ from mlops_assets.cli.plan import RequestError
 from mlops_assets.lake import (
     Lake,
     LakeError,
-    Partition,
     TablePartition,
     UnreachableLakeError,
     changes,
-    find_file,
     makers,
 )
+from mlops_assets.tracking import results
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -33,12 +32,12 @@ if TYPE_CHECKING:
     from mlops_assets.ml.decision import ModelPin
     from mlops_assets.settings import Settings
 
-CHAMPION = "champion"
+CHAMPION = results.CHAMPION
 COMMIT = re.compile(r"[0-9a-f]{6,64}\Z")
 SHOWN = 12
 NEWEST = 3
 
-Registered = Callable[[str, str], "ModelPin"]
+Registered = Callable[[str, int], "ModelPin"]
 """Finds the model of a registered model's version; raises TrackingError where there is none."""
 
 
@@ -120,50 +119,51 @@ class Names:
 
     def _model(self, name: str) -> Result:
         model, _, version = name.partition("@")
-        if model not in self._segments:
-            raise RequestError(
-                f"there is no model {model!r}: there are {_listed(sorted(self._segments))}."
-            )
-        problem, segment = self._segments[model]
+        problem, segment = self.segment(model)
         if version == CHAMPION:
-            pin = self._champion(name, problem, segment)
+            pin = results.champions(self._head, problem).get(segment)
+            if pin is None:
+                raise RequestError(
+                    f"{model} has no champion yet: materialize {problem}/{CHAMPION}."
+                )
         elif version.isdecimal():
-            pin = self.registered(model, version)
+            pin = self.registered(model, int(version))
         else:
             raise RequestError(
                 f"{model} has no alias {version!r}: use @{CHAMPION}, or a version's number."
             )
-        from mlops_assets.tracking.results import MODEL_FILE
+        held = results.held_model(self._head, problem, pin)
+        return Result(name, held.commit, held.pin, (held.key,))
 
-        key = TablePartition(f"{problem}/model", Partition.from_path(pin.partition))
-        return self._made(name, find_file(self._head, key, MODEL_FILE, pin.sha256), key)
+    def segment(self, model: str) -> tuple[str, str]:
+        """Problem and segment of a registered model, by its name.
+
+        Raises:
+            RequestError: There is none of that name.
+        """
+        if model not in self._segments:
+            raise RequestError(
+                f"there is no model {model!r}: there are {_listed(sorted(self._segments))}."
+            )
+        return self._segments[model]
 
     @cached_property
     def _segments(self) -> Mapping[str, tuple[str, str]]:
         """Problem and segment of each registered model, by its name."""
         from dagster import MultiPartitionsDefinition
 
-        from mlops_assets.tracking.results import MONTH
+        from mlops_assets.components.publishing import lake_partition, table_partition
 
-        found = {}
-        for key in self.graph.get_all_asset_keys():
-            definition = self.graph.get(key).partitions_def
-            if key.path[-1] == "model" and isinstance(definition, MultiPartitionsDefinition):
-                for part in definition.partitions_defs:
-                    if part.name != MONTH:
-                        for segment in part.partitions_def.get_partition_keys():
-                            found[f"{key.path[0]}.{segment}"] = (key.path[0], segment)
-        return found
-
-    def _champion(self, name: str, problem: str, segment: str) -> ModelPin:
-        """The model in force at the base branch's head: what the newest month decided."""
-        from mlops_assets.tracking.results import champions
-
-        in_force = champions(self._head, problem).get(segment)
-        if in_force is not None:
-            return in_force
-        table = f"{problem}/{CHAMPION}"
-        raise RequestError(f"{name.partition('@')[0]} has no champion yet: materialize {table}.")
+        places = [
+            results.Place.of(table_partition(key, lake_partition(definition, partition)))
+            for key in self.graph.get_all_asset_keys()
+            if key.path[-1] == results.MODEL
+            and isinstance(
+                definition := self.graph.get(key).partitions_def, MultiPartitionsDefinition
+            )
+            for partition in definition.get_partition_keys()
+        ]
+        return {place.registered_model: (place.problem, place.segment) for place in places}
 
     def _made(self, name: str, state: Snapshot, key: TablePartition) -> Result:
         state.require(key.table, [key.partition])
@@ -212,8 +212,8 @@ def open_names(settings: Settings, graph: dg.AssetGraph) -> Names:
     if not lake.exists():
         raise RequestError(f"there is no {lake.repository} yet: `mlops-assets run` makes it.")
 
-    def registered(model: str, version: str) -> ModelPin:
-        return find_tracking(settings).version(model, int(version)).model
+    def registered(model: str, version: int) -> ModelPin:
+        return find_tracking(settings).version(model, version).model
 
     return Names(lake, graph, registered)
 

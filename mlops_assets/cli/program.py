@@ -178,6 +178,30 @@ def reproduce(name: str, *, deep: bool, as_json: bool, debug: bool) -> int:
 
 
 @program.command()
+@click.argument("name")
+@click.option(
+    "--promote", metavar="V", help="Put a model in force: a month, or a version's number."
+)
+@click.option("--rollback", is_flag=True, help="Put the model in force that was before.")
+@JSON
+@DEBUG
+def champion(name: str, *, promote: str | None, rollback: bool, as_json: bool, debug: bool) -> None:
+    """Show which model of a segment is in force and why, or move it.
+
+    NAME is a segment's registered model, as flight_delay.JFK.
+    """
+    if promote is not None and rollback:
+        raise click.UsageError("--promote and --rollback say two things: use one of them.")
+    from mlops_assets.cli.champion import champion as find_champion
+
+    found = find_champion(name, promote=promote, rollback=rollback, debug=debug)
+    if as_json:
+        _print_json(found.to_json())
+    else:
+        click.echo(found.to_text())
+
+
+@program.command()
 @click.option("--deep", is_flag=True, help="Look at every object of the base branch, not a sample.")
 @JSON
 @DEBUG

@@ -6,6 +6,7 @@ import contextlib
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from mlops_assets.cli.asset_partitions import place_of
@@ -46,10 +47,12 @@ class Rebuild:
 
     Attributes:
         definitions: What exists.
+        graph: Its assets.
         runner: Carries out the runs; its lake's base branch is the one of this rebuild.
     """
 
     definitions: dg.Definitions
+    graph: dg.AssetGraph
     runner: Runner
 
     @property
@@ -57,10 +60,24 @@ class Rebuild:
         """The lake as the steps see it."""
         return self.runner.lake
 
+    @cached_property
+    def _job(self) -> dg.JobDefinition:
+        """All assets, over this rebuild's lake."""
+        import dagster as dg
+
+        from mlops_assets.defs.resources import private_resources
+
+        return dg.Definitions(
+            assets=self.definitions.assets,
+            asset_checks=self.definitions.asset_checks,
+            resources={**(self.definitions.resources or {}), **private_resources(self.lake)},
+        ).resolve_implicit_global_asset_job_def()
+
     def places(self, step: Step) -> list[TablePartition]:
         """The lake's names of what a step makes, asset by asset."""
-        graph = self.definitions.resolve_asset_graph()
-        return [place_of(graph, asset, key) for asset in step.assets for key in step.partitions]
+        return [
+            place_of(self.graph, asset, key) for asset in step.assets for key in step.partitions
+        ]
 
     def clear(self, keys: Sequence[TablePartition]) -> None:
         """Take partitions away, so that making them again is a commit that says how it was done.
@@ -79,24 +96,20 @@ class Rebuild:
             CommandError: It failed.
             KeyboardInterrupt: Somebody stopped it.
         """
-        from mlops_assets.defs.resources import private_resources
-
-        job = self.definitions.resolve_implicit_global_asset_job_def()
-        definition = self.definitions.resolve_asset_graph().get(step.assets[0]).partitions_def
+        definition = self.graph.get(step.assets[0]).partitions_def
         for first, last in spans(definition, step.partitions):
             config = step.configs.get(first)
             options = {
                 "asset_selection": list(step.assets),
-                "resources": private_resources(self.lake),
                 "run_config": {"ops": {step.name: {"config": config}}} if config else None,
                 "partition_key": first if first == last else None,
                 "tags": {} if first == last else {RANGE_START: first, RANGE_END: last},
             }
             try:
-                self.runner.run(job, _title(step, first, last), options)
+                self.runner.run(self._job, _title(step, first, last), options)
             except FailedRunError as error:
                 raise CommandError(
-                    f"it cannot be made again: {error} The branches of this attempt are deleted."
+                    f"it cannot be made again: {error.told} Nothing of this attempt is kept."
                 ) from error
 
 
@@ -147,5 +160,6 @@ def rebuilding(definitions: dg.Definitions, runner: Runner, commit: str) -> Iter
     with runner.lake.temporary(branch, commit) as lake:
         yield Rebuild(
             definitions,
+            definitions.resolve_asset_graph(),
             Runner(runner.home, lake, runner.instance, runner.progress, runner.stopped),
         )

@@ -183,7 +183,7 @@ def scores(
     from mlops_assets.ml.evaluation import Evaluation
 
     found = []
-    for (asset, partition), commit in commits.items():
+    for (asset, partition), commit in sorted(commits.items(), key=lambda item: str(item[0])):
         if asset != REPORTS or partition is None:
             continue
         month, origin = partition.split("|")

@@ -79,20 +79,17 @@ def serve_ui(port: int, mlflow_port: int, *, debug: bool) -> None:
     found = settings()
     home = open_state(found.home)
     open_record(found)
-    servers = [_dagster(port, found)]
-    if found.mlflow_tracking_uri is None:
-        servers.append(_mlflow(mlflow_port, found))
-    for server in servers:
+    wanted = servers(found, port, mlflow_port)
+    for server in wanted:
         _check_free(server)
     with _log(home, shown=debug) as log, _stopped_by_signals():
         where = "shown above" if debug else f"in {log.name}"
         try:
             with contextlib.ExitStack() as stack:
                 children = {
-                    server.name: stack.enter_context(_child(server, log, home))
-                    for server in servers
+                    server.name: stack.enter_context(_child(server, log, home)) for server in wanted
                 }
-                for server in servers:
+                for server in wanted:
                     _wait_until_ready(server, children[server.name], where)
                     click.echo(f"{server.name} UI on {server.url} (Ctrl-C ends it)")
                 name, code = _first_to_end(children)
@@ -100,6 +97,12 @@ def serve_ui(port: int, mlflow_port: int, *, debug: bool) -> None:
             click.echo("\nstopped.")
             return
     raise CommandError(f"{name} ended by itself with code {code}; its words are {where}.")
+
+
+def servers(found: Settings, port: int, mlflow_port: int) -> list[Server]:
+    """Dagster's server and, where the registry is the state directory's own, MLflow's."""
+    own = [] if found.mlflow_tracking_uri else [_mlflow(mlflow_port, found)]
+    return [_dagster(port, found), *own]
 
 
 def _dagster(port: int, found: Settings) -> Server:

@@ -19,12 +19,14 @@ if TYPE_CHECKING:
 UI_HOST, UI_PORT = "127.0.0.1", 5000
 """Where MLflow's UI of the registry in the state directory is served."""
 
-# MLflow reads these when it is imported or called. Nothing is sent to its makers, no line of its
-# own comes between ours, and a registry that is down costs seconds: left to itself it waits 120 s
-# for an answer, and asks seven times.
+# MLflow reads these when it is imported or called. Nothing is sent to its makers; no line of its
+# own comes between ours, which for a server would be its address with the password; and a registry
+# that is down costs seconds: left to itself MLflow waits 120 s for an answer, and asks eight times.
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
@@ -126,13 +128,25 @@ class Registry:
         except Exception as error:
             if not _is_mlflows(error):
                 raise
+            reason = self._reason(error)
             self._last_words = (
-                f"MLflow at {self.shown} did not take what the lake holds ({_reason(error)}); the "
-                "lake is whole: put that right or correct MLFLOW_TRACKING_URI, then run "
+                f"MLflow at {self.shown} did not take what the lake holds ({reason}); the lake is "
+                "whole: put that right or correct MLFLOW_TRACKING_URI, then run "
                 "`mlops-assets doctor`, which fills in what MLflow lacks."
             )
             self._silent_until = time.monotonic() + SILENT_SECONDS
-            raise TrackingError(self._last_words) from error
+            # What MLflow raises can repeat the address with its password.
+            known = None if self.shown != self.address else error
+            raise TrackingError(self._last_words) from known
+
+    def _reason(self, error: Exception) -> str:
+        """What kept the registry from answering, or else the first line of what MLflow says."""
+        chain: list[BaseException] = [error]
+        while (before := chain[-1].__cause__ or chain[-1].__context__) and before not in chain:
+            chain.append(before)
+        root = next((link for link in reversed(chain) if isinstance(link, OSError)), error)
+        first, *_ = str(root).splitlines() or [type(root).__name__]
+        return first.replace(self.address, self.shown).rstrip(".")
 
     def experiment(self, name: str) -> str:
         """The id of the experiment of that name, made or brought back where it is missing.
@@ -164,12 +178,6 @@ def _is_mlflows(error: Exception) -> bool:
     from sqlalchemy.exc import SQLAlchemyError
 
     return isinstance(error, MlflowException | SQLAlchemyError | ImportError | OSError)
-
-
-def _reason(error: Exception) -> str:
-    """The first line of what MLflow says, which appends the SQL or the traceback of others."""
-    lines = str(error).splitlines() or [type(error).__name__]
-    return lines[0].strip().rstrip(".")
 
 
 def _without_password(address: str) -> str:

@@ -166,7 +166,7 @@ class Tracking:
             ]
             versions = _versions(client, f"name LIKE '{problem}.%'")
             aliases = {
-                model.name: model.aliases.get(CHAMPION_ALIAS)
+                model.name: str(model.aliases.get(CHAMPION_ALIAS))
                 for model in _pages(
                     lambda at: client.search_registered_models(
                         f"name LIKE '{problem}.%'", page_token=at
@@ -179,7 +179,7 @@ class Tracking:
         named = {
             version.name: _pin(version.tags)
             for version in versions
-            if aliases.get(version.name) == version.version
+            if aliases.get(version.name) == str(version.version)
         }
         return Filled(
             models=tuple(
@@ -272,7 +272,7 @@ class Tracking:
         pin = results.champions(snapshot, problem).get(segment)
         name = f"{problem}.{segment}"
         held = [
-            model.aliases[CHAMPION_ALIAS]
+            str(model.aliases[CHAMPION_ALIAS])
             for model in client.search_registered_models(_named(name))
             if CHAMPION_ALIAS in model.aliases
         ]

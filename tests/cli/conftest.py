@@ -5,9 +5,13 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import dagster as dg
 import pytest
+import traced_lake
 from command_line import COMMAND, DAYS, Ended, State, configured, environment
+from installation import copied
 from small_source import small_source
+from traced_lake import with_problem
 
 from mlops_assets.cli.program import exit_code
 from mlops_assets.defs.resources import find_lake
@@ -71,3 +75,32 @@ def lake_of() -> Callable[[Path], Lake]:
             return find_lake(settings())
 
     return lake
+
+
+@pytest.fixture(scope="session")
+def traced(
+    tmp_path_factory: pytest.TempPathFactory, parsed_home: Path, definitions: dg.Definitions
+) -> Path:
+    """A folder with a state directory of every kind of result, `home`, and its `source`."""
+    folder = tmp_path_factory.mktemp("traced")
+    home = copied(parsed_home, folder / "home")
+    traced_lake.build(home, folder / "source", with_problem(definitions))
+    return folder
+
+
+@pytest.fixture
+def ask(
+    command: Callable[..., Ended],
+    traced: Path,
+    definitions: dg.Definitions,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[..., Ended]:
+    """Runs the command over that state directory, the problem declared as the test wants it."""
+
+    def run(*arguments: str, source: Path | None = None, **declared: object) -> Ended:
+        found = with_problem(definitions, **declared)
+        monkeypatch.setattr("mlops_assets.definitions.defs", lambda: found)
+        places = {"MLOPS_HOME": traced / "home", "MLOPS_SOURCE": source or traced / "source"}
+        return command(*arguments, **places)
+
+    return run

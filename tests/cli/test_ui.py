@@ -1,27 +1,41 @@
-"""`mlops-assets ui` serves the graph, and ends all that it started."""
+"""`mlops-assets ui` serves the graph and the registry, and ends all that it started."""
 
 import json
 import signal
 import socket
 import subprocess
+import urllib.error
 import urllib.request
 from collections.abc import Callable
+from http import HTTPStatus
 from pathlib import Path
 
 import psutil
-from command_line import COMMAND, Ended, environment
+import pytest
+from command_line import COMMAND, Ended, configured, environment
+from ports import free_port
+
+from mlops_assets.cli.ui import servers
+from mlops_assets.settings import settings
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def mlflow_status(port: int, host: str) -> int:
+    """How MLflow's server answers a request that names a host."""
+    asked = urllib.request.Request(
+        f"http://127.0.0.1:{port}/api/2.0/mlflow/experiments/search?max_results=1",
+        headers={"host": f"{host}:{port}"},
+    )
+    try:
+        with urllib.request.urlopen(asked) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
 
 
 def test_the_ui_shows_every_asset_and_ends_with_all_its_children(own_state: Path) -> None:
-    port = free_port()
+    port, mlflow_port = free_port(), free_port()
     process = subprocess.Popen(
-        [*COMMAND, "ui", "--port", str(port)],
+        [*COMMAND, "ui", "--port", str(port), "--mlflow-port", str(mlflow_port)],
         env=environment(MLOPS_HOME=own_state),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -30,6 +44,7 @@ def test_the_ui_shows_every_asset_and_ends_with_all_its_children(own_state: Path
     try:
         assert process.stdout is not None
         assert f"http://127.0.0.1:{port}" in process.stdout.readline()
+        assert f"http://127.0.0.1:{mlflow_port}" in process.stdout.readline()
         children = psutil.Process(process.pid).children(recursive=True)
         assert any("dagster_webserver" in " ".join(child.cmdline()) for child in children)
         assert any("dagster._daemon" in " ".join(child.cmdline()) for child in children)
@@ -41,6 +56,8 @@ def test_the_ui_shows_every_asset_and_ends_with_all_its_children(own_state: Path
         with urllib.request.urlopen(asked) as answer:
             nodes = json.load(answer)["data"]["assetNodes"]
         assert ["flight_delay", "evaluation_report"] in [node["assetKey"]["path"] for node in nodes]
+        assert mlflow_status(mlflow_port, "127.0.0.1") == HTTPStatus.OK
+        assert mlflow_status(mlflow_port, "another.example") == HTTPStatus.FORBIDDEN
     finally:
         process.send_signal(signal.SIGTERM)
         code = process.wait()
@@ -49,11 +66,28 @@ def test_the_ui_shows_every_asset_and_ends_with_all_its_children(own_state: Path
     assert alive == []
 
 
-def test_a_port_that_is_taken_is_named(own_state: Path, command: Callable[..., Ended]) -> None:
+@pytest.mark.parametrize(
+    ("option", "free"), [("--port", "--mlflow-port"), ("--mlflow-port", "--port")]
+)
+def test_a_port_that_is_taken_is_named_with_its_option(
+    own_state: Path, command: Callable[..., Ended], option: str, free: str
+) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        ended = command("ui", "--port", str(port), MLOPS_HOME=own_state)
+        ended = command("ui", option, str(port), free, str(free_port()), MLOPS_HOME=own_state)
     assert ended.code == 1
     assert f"port {port} of 127.0.0.1 is taken" in ended.err
+    assert f"with {option}." in ended.err
+
+
+@pytest.mark.parametrize(
+    ("registry", "served"),
+    [({}, ["Dagster", "MLflow"]), ({"MLFLOW_TRACKING_URI": "http://another"}, ["Dagster"])],
+)
+def test_only_the_registry_of_the_state_directory_is_served(
+    tmp_path: Path, registry: dict[str, str], served: list[str]
+) -> None:
+    with configured(MLOPS_HOME=tmp_path, **registry):
+        assert [server.name for server in servers(settings(), 3000, 5000)] == served

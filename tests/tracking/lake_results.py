@@ -88,13 +88,15 @@ def publish_models(lake: Lake, seeds: Mapping[Partition, int]) -> list[Published
     return _publish(lake, results.MODEL, list(seeds), write)
 
 
-def publish_reports(lake: Lake, seeds: Mapping[Partition, int]) -> list[PublishedPartition]:
-    """Publish the reports of such models."""
+def publish_reports(
+    lake: Lake, seeds: Mapping[Partition, int], page: str | None = None
+) -> list[PublishedPartition]:
+    """Publish the reports of such models, with a page of their own or the same for all."""
 
     def write(place: Partition, folder: Path) -> None:
         found = evaluation(seeds[place])
         judged = ModelPin.of(place.path, model(seeds[place]).to_ubj())
-        (folder / results.REPORT_FILE).write_text(f"<p>the report of {place}</p>")
+        (folder / results.REPORT_FILE).write_text(page or f"<p>the report of {place}</p>")
         (folder / results.EVALUATION_FILE).write_bytes(found.to_json())
         judgement = Judgement(model=judged, gates=GATES.judge(found))
         (folder / results.GATES_FILE).write_bytes(judgement.to_json())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+from ports import free_port
 
 COMMAND = (sys.executable, "-c", "from mlops_assets.cli import main; main()")
 
@@ -28,11 +28,9 @@ class Ui:
 @contextmanager
 def served(home: Path) -> Iterator[Ui]:
     """The UI of a state directory, ended as Ctrl-C does."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port, mlflow_port = free_port(), free_port()
     server = subprocess.Popen(
-        [*COMMAND, "ui", "--port", str(port)],
+        [*COMMAND, "ui", "--port", str(port), "--mlflow-port", str(mlflow_port)],
         stdout=subprocess.PIPE,
         env={**os.environ, "MLOPS_HOME": str(home), "DAGSTER_HOME": str(home / "dagster")},
         text=True,
