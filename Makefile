@@ -43,7 +43,7 @@ help: ## Show this list
 run: .venv/.product .env ## Run the main job: a year of flights from raw data to evaluated models
 	@$(BIN)/mlops-assets run
 
-ui: .venv/.product .env ## Open the Dagster UI with its daemon on 127.0.0.1:3000
+ui: .venv/.product .env ## Open the Dagster UI with its daemon on 127.0.0.1:3000, MLflow's on 127.0.0.1:5000
 	@$(BIN)/mlops-assets ui
 
 test: .venv/.test ## Run every test

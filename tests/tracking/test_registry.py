@@ -23,6 +23,7 @@ from lake_results import (
 )
 from mlflow import MlflowClient
 
+from mlops_assets.cli.lake_checks import projection
 from mlops_assets.lake import Lake
 from mlops_assets.lakefs_server import Endpoint
 from mlops_assets.tracking.connection import Registry, TrackingError
@@ -77,6 +78,16 @@ def test_an_address_that_cannot_be_used_is_told_the_same_way(
     [published] = publish_models(lake, {MAY: 1})
     with pytest.raises(TrackingError, match="correct MLFLOW_TRACKING_URI"):
         Tracking(registry).record_model(lake, published)
+
+
+def test_doctor_fills_in_what_is_missing_and_says_so(lake: Lake, tracking: Tracking) -> None:
+    publish_models(lake, {MAY: 1, JUNE: 2})
+    publish_champion(lake, JUNE, pin("2013-05", 1))
+    filled, again = projection(lake, tracking), projection(lake, tracking)
+    assert filled.ok
+    assert "lacked 2 models, 0 reports and 1 champions of main: written." in filled.sentence
+    assert again.ok
+    assert "lacks nothing of main." in again.sentence
 
 
 def test_errors_of_the_lake_stay_the_lakes(lake: Lake, tracking: Tracking, tmp_path: Path) -> None:
