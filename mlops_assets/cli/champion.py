@@ -153,7 +153,7 @@ def _chosen(
     if promote is None:
         return None
     if promote.isdecimal():
-        return names.registered(history.name, promote)
+        return names.registered(history.name, int(promote))
     if promote in history.decisions:
         return history.decisions[promote].candidate
     raise RequestError(

@@ -27,6 +27,7 @@ from mlops_assets.lake import (
 from mlops_assets.lakefs_server.errors import StoreFormatError
 from mlops_assets.ml.labels import UnusableRowsError
 from mlops_assets.settings import SettingsError
+from mlops_assets.tracking.connection import TrackingError
 
 FULL = "no space is left on the disk that holds /state"
 
@@ -72,7 +73,7 @@ def test_the_errors_that_are_sentences_are_named_as_they_are_raised() -> None:
     kinds = [
         *(CommandError, ConflictError, ContractError, DagsterInvalidDefinitionError),
         *(FailedRunError, LakeError, MissingPartitionError, SettingsError, SourceError),
-        *(StoreFormatError, UnreachableLakeError, UnusableRowsError),
+        *(StoreFormatError, TrackingError, UnreachableLakeError, UnusableRowsError),
     ]
     assert {kind.__name__ for kind in kinds} == SENTENCES
 

@@ -14,7 +14,9 @@ from command_line import COMMAND, State, environment
 
 from mlops_assets.cli.summary import Summary, scores
 from mlops_assets.lake import Lake, Manifest, Partition, TablePartition
+from mlops_assets.ml.decision import ModelPin, decide
 from mlops_assets.ml.evaluation import Evaluation, evaluate
+from mlops_assets.ml.threshold import Costs
 
 
 def test_a_run_prints_one_json_document_of_what_it_published(
@@ -101,15 +103,24 @@ def test_the_summary_reads_scores_from_the_lake_and_copies_the_report(
 ) -> None:
     lake = lake_of(own_state)
     evaluation = small_evaluation()
-    key = TablePartition(
-        "flight_delay/evaluation_report", Partition.of({"month": "2013-12", "origin": "JFK"})
+    partition = Partition.of({"month": "2013-12", "origin": "JFK"})
+    report, champion = (
+        TablePartition(f"flight_delay/{name}", partition)
+        for name in ("evaluation_report", "champion")
     )
-    with lake.transaction("tx-scores", [key.table]) as transaction:
-        folder = transaction.scratch / "report"
-        folder.mkdir()
-        (folder / "evaluation.json").write_bytes(evaluation.to_json())
-        (folder / "report.html").write_text("<p>report</p>")
-        transaction.write({key: (Manifest.of_folder(folder), folder)})
+    decision = decide(ModelPin.of(partition.path, b"model"), [], None, None)
+    with lake.transaction("tx-scores", [report.table, champion.table]) as transaction:
+        folders = {
+            key: transaction.scratch / key.table.replace("/", "-") for key in (report, champion)
+        }
+        for folder in folders.values():
+            folder.mkdir()
+        (folders[report] / "evaluation.json").write_bytes(evaluation.to_json())
+        (folders[report] / "report.html").write_text("<p>report</p>")
+        (folders[champion] / "champion.json").write_bytes(decision.to_json())
+        transaction.write(
+            {key: (Manifest.of_folder(folder), folder) for key, folder in folders.items()}
+        )
         commit = transaction.publish("evaluation", {}).commit
     (score,) = scores(
         lake.snapshot(),
@@ -124,6 +135,7 @@ def test_the_summary_reads_scores_from_the_lake_and_copies_the_report(
     text = Summary("main", "c" * 64, [score], [], 1.0, 9.0, None).to_text()
     assert f"{float(evaluation.model.roc_auc):.3f}" in text
     assert str(score.report) in text
+    assert "2013-12 JFK promoted: it passed every gate" in text
     assert "commit   cccccccccccc on main" in text
     assert "make ui" in text
 
@@ -131,7 +143,13 @@ def test_the_summary_reads_scores_from_the_lake_and_copies_the_report(
 def small_evaluation() -> Evaluation:
     labels = np.array([0, 1] * 50)
     model = np.linspace(0.1, 0.4, 100) + 0.3 * labels
-    return evaluate(labels, model, np.linspace(0.2, 0.8, 100), baseline_name="rate", slices={})
+    return evaluate(
+        labels,
+        model,
+        np.linspace(0.2, 0.8, 100),
+        baseline_name="rate",
+        costs=Costs(false_alarm=1, miss=3),
+    )
 
 
 def test_help_loads_no_orchestrator_and_no_data_library() -> None:

@@ -1,4 +1,4 @@
-"""A state directory with a model to evaluate, and a real browser."""
+"""A state directory with a month to train on, and a real browser."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from installation import Installation
+from made_up_month import publish_training_set
 from playwright.sync_api import Page, sync_playwright
-from trained_model import publish_model
 
 FLAGS = (
     "--no-sandbox",
@@ -34,9 +34,9 @@ def chromium() -> str:
 
 
 @pytest.fixture
-def unjudged(chromium: str, installation: Installation, tmp_path: Path) -> Installation:
-    """A state directory with a model that nothing has judged."""
-    publish_model(installation, tmp_path / "made")
+def untrained(chromium: str, installation: Installation, tmp_path: Path) -> Installation:
+    """A state directory with a training set that nothing has learnt from."""
+    publish_training_set(installation, tmp_path / "made")
     # The command puts ours in place; with the tests' own a request for an e-mail covers the page.
     (installation.home / "dagster" / "dagster.yaml").unlink()
     return installation

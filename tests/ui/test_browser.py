@@ -8,23 +8,24 @@ from itertools import pairwise
 import dagster as dg
 import psutil
 from installation import Installation
+from made_up_month import MONTH, ORIGIN
 from playwright.sync_api import Locator, Page
 from served_ui import Ui, served
-from trained_model import MONTH, ORIGIN
 
 GROUPS = ("raw", "staging", "marts", "features", "flight_delay")
-PICTURES = ("ROC curve", "calibration")
+PICTURES = ("ROC curves", "Precision-recall curves", "Calibration", "The features that move")
 
 
-def test_a_newcomer_reads_the_graph_and_materializes_a_report_with_its_pictures(
-    unjudged: Installation, page: Page
+def test_a_newcomer_trains_a_model_reads_its_report_and_sees_why_it_was_promoted(
+    untrained: Installation, page: Page
 ) -> None:
-    with served(unjudged.home) as ui:
+    with served(untrained.home) as ui:
         # Where they start Dagster reads a `.env`, and the repository's may name another state.
-        assert {process.cwd() for process in ui.processes[1:]} == {str(unjudged.home)}
+        assert {process.cwd() for process in ui.processes[1:]} == {str(untrained.home)}
         _the_graph_reads_from_left_to_right(page, ui)
-        _a_partition_is_materialized_by_clicks(page, ui, unjudged.instance)
-        _its_pictures_show(page)
+        _a_model_is_made_and_judged_by_clicks(page, ui, untrained.instance)
+        _its_report_shows(page, ui)
+        _why_it_is_champion_shows(page, ui)
     _, alive = psutil.wait_procs(ui.processes, timeout=10)
     assert alive == []
 
@@ -44,11 +45,9 @@ def _left_edge(group: Locator) -> float:
     return box["x"]
 
 
-def _a_partition_is_materialized_by_clicks(
-    page: Page, ui: Ui, instance: dg.DagsterInstance
-) -> None:
-    page.goto(f"{ui.url}/assets/flight_delay/evaluation_report?view=overview")
-    page.get_by_role("button", name="Materialize…").click()
+def _a_model_is_made_and_judged_by_clicks(page: Page, ui: Ui, instance: dg.DagsterInstance) -> None:
+    page.goto(f"{ui.url}/locations/mlops_assets/jobs/flight_delay_evaluation")
+    page.get_by_role("button", name="Materialize all…").click()
     dialog = page.locator("[role=dialog]")
     dialog.get_by_placeholder("ex: 2013-04").fill(MONTH)
     page.keyboard.press("Enter")
@@ -58,9 +57,6 @@ def _a_partition_is_materialized_by_clicks(
     dialog.locator("button", has_text="Launch 1 run").click()
     page.get_by_text("Launched run").wait_for()
     assert _ended(instance) is dg.DagsterRunStatus.SUCCESS
-    page.reload()
-    page.get_by_text(f"{MONTH}|{ORIGIN}", exact=True).first.wait_for()
-    page.get_by_text("ROC AUC", exact=True).wait_for()
 
 
 def _ended(instance: dg.DagsterInstance) -> dg.DagsterRunStatus:
@@ -70,14 +66,30 @@ def _ended(instance: dg.DagsterInstance) -> dg.DagsterRunStatus:
     return runs[0].status
 
 
-def _its_pictures_show(page: Page) -> None:
+def _its_report_shows(page: Page, ui: Ui) -> None:
+    page.goto(f"{ui.url}/assets/flight_delay/evaluation_report?view=overview")
+    page.get_by_text(f"{MONTH}|{ORIGIN}", exact=True).first.wait_for()
+    page.get_by_text("ROC AUC", exact=True).wait_for()
+    dialog = _shown_markdown(page, "report")
     for name in PICTURES:
-        row = page.get_by_role("row").filter(has_text=name)
-        row.get_by_text("[Show Markdown]").click()
-        picture = page.locator(f"img[alt='{name}']")
+        picture = dialog.locator(f"img[alt^='{name}']")
         picture.wait_for()
         assert picture.evaluate("image => image.complete && image.naturalWidth > 200")
-        shown = page.locator("[role=dialog]").filter(has=picture)
-        shown.get_by_role("button", name="Close").click()
-        # One that fades out still has its button, and the next picture's would be a second.
-        picture.wait_for(state="detached")
+    for title in ("Gates", "If it is acted on", "What moves the scores", "Slices"):
+        assert dialog.get_by_role("heading", name=title).count() == 1
+    assert dialog.get_by_text("brier_skill").count() >= 1
+
+
+def _why_it_is_champion_shows(page: Page, ui: Ui) -> None:
+    page.goto(f"{ui.url}/assets/flight_delay/champion?view=overview")
+    page.get_by_text("decision", exact=True).wait_for()
+    dialog = _shown_markdown(page, "why")
+    dialog.get_by_text("promoted", exact=True).wait_for()
+    told = dialog.inner_text()
+    assert "it passed every gate, and no earlier champion was there to beat" in told
+
+
+def _shown_markdown(page: Page, name: str) -> Locator:
+    row = page.get_by_role("row").filter(has=page.get_by_text(name, exact=True))
+    row.get_by_text("[Show Markdown]").click()
+    return page.locator("[role=dialog]")
