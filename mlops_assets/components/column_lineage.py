@@ -17,6 +17,12 @@ from mlops_assets.components.sql_lineage import ROWS, Column, Columns, Lineage, 
 STANDARD = "dagster/column_lineage"
 SHOWN = "column lineage"
 
+HEAD = """\
+What every column depends on, if only because it decides which rows there are, is said once.
+
+| column | reads | goes back to |
+| --- | --- | --- |"""
+
 
 def metadata(
     instance: dg.DagsterInstance, lineage: Lineage
@@ -103,17 +109,14 @@ def _by_table(columns: Columns) -> dict[str, list[str]]:
 
 
 def _shown(table: str, lineage: Lineage) -> str:
-    """A table of a table's columns in Markdown: what each reads, and what that goes back to.
-
-    What every column depends on is said once.
-    """
+    """A table of a table's columns in Markdown: what each reads, and what that goes back to."""
     reads = lineage[table]
     raw = {column: origins(lineage, Column(table, column)) for column in reads}
     shared, shared_raw = common(reads), common(raw)
     rows = [("*every column*", shared, shared_raw)]
     rows += [(name, reads[name] - shared, raw[name] - shared_raw) for name in reads]
     lines = [f"| {name} | {_linked(deps)} | {_linked(ends)} |" for name, deps, ends in rows]
-    return "\n".join(["| column | reads | goes back to |", "| --- | --- | --- |", *lines])
+    return "\n".join([HEAD, *lines])
 
 
 def _linked(columns: Columns) -> str:

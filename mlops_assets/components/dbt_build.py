@@ -30,7 +30,7 @@ class NodeOutcome:
     status: str
     message: str
     failures: int
-    sql: str
+    sql: str = ""
 
     @property
     def passed(self) -> bool:

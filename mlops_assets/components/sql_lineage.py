@@ -228,12 +228,8 @@ def _set_operation(operation: exp.SetOperation, scope: _Scope) -> _Relation:
     left, right = (_query(part, scope) for part in (operation.this, operation.expression))
     rows = left.rows | right.rows
     if operation.args.get("by_name"):
-        names = dict.fromkeys(name for part in (left, right) for name, _ in part.columns)
-        columns = [
-            (name, frozenset().union(*(reads for known, reads in both if known == name)))
-            for both in [[*left.columns, *right.columns]]
-            for name in names
-        ]
+        both = _Relation([*left.columns, *right.columns], rows)
+        columns = [(name, both.column(name)) for name in dict(both.columns)]
     else:
         pairs = zip(left.columns, right.columns, strict=True)
         columns = [(name, reads | others) for (name, reads), (_, others) in pairs]
@@ -244,7 +240,7 @@ def _set_operation(operation: exp.SetOperation, scope: _Scope) -> _Relation:
 
 
 # The parts of a query that are followed one by one; the others decide its rows.
-_FOLLOWED = {"with_", "this", "expression", "expressions", "from_", "joins", "laterals"}
+_FOLLOWED = {"with_", "this", "expression", "expressions", "from_", "joins"}
 
 
 def _reads_around(query: exp.Expr, scope: _Scope) -> Columns:
@@ -256,22 +252,16 @@ def _reads_around(query: exp.Expr, scope: _Scope) -> Columns:
 def _joined(query: exp.Expr, scope: _Scope) -> Columns:
     """Add what a query joins to its scope; returns what the joins make the rows depend on."""
     rows: Columns = frozenset()
-    for join in [*(query.args.get("joins") or ()), *(query.args.get("laterals") or ())]:
+    for join in query.args.get("joins") or ():
         before = set(scope.sources)
-        of_source = _read_from(join if _is_lateral(join) else join.this, scope)
-        condition = frozenset() if _is_lateral(join) else _reads_around(join, scope)
+        of_source = _read_from(join.this, scope)
+        condition = _reads_around(join, scope)
         if join.args.get("method") == "ASOF" and join.side == "LEFT":
             for alias in scope.sources.keys() - before:
                 scope.sources[alias] = scope.sources[alias].of_match(condition)
         else:
             rows |= of_source | condition
     return rows
-
-
-def _is_lateral(part: exp.Expr) -> bool:
-    from sqlglot import exp
-
-    return isinstance(part, exp.Lateral)
 
 
 def _read_from(source: exp.Expr, scope: _Scope) -> Columns:
@@ -311,7 +301,7 @@ def _reads(parts: Iterable[object], scope: _Scope) -> Columns:
     from sqlglot import exp
 
     # A star, a whole row and the like stand for columns that nothing here names.
-    nameless = (exp.Star, exp.Columns, exp.TableColumn, exp.Table, exp.Pivot)
+    nameless = (exp.Star, exp.Columns, exp.TableColumn, exp.Table, exp.Lateral)
     found: Columns = frozenset()
     left = list(parts)
     while left:

@@ -110,12 +110,17 @@ def test_a_server_elsewhere_is_asked_for_the_same(
         assert made.lake.work_branches() == []
 
 
-def test_dagsters_record_does_not_hear_of_it(ask: Ask, traced: Path, lake: Lake) -> None:
-    runs = traced / "home" / "dagster" / "history"
-    before = {path: path.stat().st_mtime_ns for path in runs.rglob("*.db")}
-    assert ask("reproduce", "raw/airlines").code == 0
-    assert {path: path.stat().st_mtime_ns for path in runs.rglob("*.db")} == before
-    assert before
+def test_neither_dagsters_record_nor_mlflow_hears_of_it(ask: Ask, traced: Path, lake: Lake) -> None:
+    def records() -> dict[Path, int]:
+        folders = (traced / "home" / name for name in ("dagster/history", "mlflow"))
+        found = [path for folder in folders for path in folder.rglob("*.db")]
+        return {path: path.stat().st_mtime_ns for path in found}
+
+    before = records()
+    assert {path.parent.name for path in before} >= {"runs", "mlflow"}
+    assert ask("reproduce", "toy/champion:2013-04|EWR").code == 0
+    assert ask("reproduce", "toy/model:2013-04|EWR").code == 0
+    assert records() == before
 
 
 def test_a_tampered_source_is_named(ask: Ask, lake: Lake, tampered: Path) -> None:
