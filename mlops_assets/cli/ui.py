@@ -121,10 +121,12 @@ def _dagster(port: int, found: Settings) -> Server:
 
 
 def _mlflow(port: int, found: Settings) -> Server:
-    """MLflow's own server over the registry in the state directory, for reading.
+    """MLflow's own server over the registry in the state directory.
 
     It checks the host that a request names, so that no page of others reaches it through a name
-    that they point here.
+    that they point here. Under gunicorn it is what shows and keeps runs and models; under its
+    default server it would also be an assistant that runs shell commands for whoever asks on this
+    machine, a gateway to language models, and a process more for their jobs.
     """
     registry = find_tracking(found).registry
     return Server(
@@ -133,11 +135,11 @@ def _mlflow(port: int, found: Settings) -> Server:
         option="--mlflow-port",
         arguments=[
             *("-m", "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"),
+            *("--gunicorn-opts", "--threads 4 --log-level warning"),
             *("--backend-store-uri", registry.address),
             *("--default-artifact-root", str(registry.artifacts), "--no-serve-artifacts"),
         ],
         probe="/health",
-        # Two more processes would wait for jobs that only its features for language models start.
         environment={**registry.environment, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
     )
 

@@ -74,8 +74,8 @@ class Registry:
         return self.shown.rstrip("/") if self._is_served else None
 
     def page(self, path: str) -> str | None:
-        """The address of a page of the UI; None where there is no UI."""
-        return self.ui and f"{self.ui}/#/{path}"
+        """The address of a page of the UI, as it shows trained models; None without a UI."""
+        return self.ui and f"{self.ui}/#/{path}?workflowType=machine_learning"
 
     @property
     def _is_served(self) -> bool:

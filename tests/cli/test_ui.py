@@ -19,11 +19,10 @@ from mlops_assets.cli.ui import servers
 from mlops_assets.settings import settings
 
 
-def mlflow_status(port: int, host: str) -> int:
-    """How MLflow's server answers a request that names a host."""
+def mlflow_status(port: int, path: str, host: str = "127.0.0.1") -> int:
+    """How MLflow's server answers a request for a path that names a host."""
     asked = urllib.request.Request(
-        f"http://127.0.0.1:{port}/api/2.0/mlflow/experiments/search?max_results=1",
-        headers={"host": f"{host}:{port}"},
+        f"http://127.0.0.1:{port}/{path}", headers={"host": f"{host}:{port}"}
     )
     try:
         with urllib.request.urlopen(asked) as answer:
@@ -56,8 +55,11 @@ def test_the_ui_shows_every_asset_and_ends_with_all_its_children(own_state: Path
         with urllib.request.urlopen(asked) as answer:
             nodes = json.load(answer)["data"]["assetNodes"]
         assert ["flight_delay", "evaluation_report"] in [node["assetKey"]["path"] for node in nodes]
-        assert mlflow_status(mlflow_port, "127.0.0.1") == HTTPStatus.OK
-        assert mlflow_status(mlflow_port, "another.example") == HTTPStatus.FORBIDDEN
+        search = "api/2.0/mlflow/experiments/search?max_results=1"
+        assistant = "ajax-api/3.0/mlflow/assistant/config"
+        assert mlflow_status(mlflow_port, search) == HTTPStatus.OK
+        assert mlflow_status(mlflow_port, search, "another.example") == HTTPStatus.FORBIDDEN
+        assert mlflow_status(mlflow_port, assistant) == HTTPStatus.NOT_FOUND
     finally:
         process.send_signal(signal.SIGTERM)
         code = process.wait()
