@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from mlops_assets.cli.execution import console_to_log
 from mlops_assets.cli.names import open_names
-from mlops_assets.lake import Input, TablePartition, find_version, makers
+from mlops_assets.lake import Input, TablePartition, Version, find_version, makers
 from mlops_assets.settings import open_state, settings
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 SHORT = 12
 ONE_BY_ONE = 6
 """Up to this many partitions of a result are shown to people with their files."""
+
+WIDTH = 110
 
 MOST_COMMITS = 50
 """So many commits are followed up; a lake that was made day by day has thousands."""
@@ -225,7 +228,12 @@ class Lineage:
             for name, values in by_name.items():
                 yield from ("", f"{title} of {name}")
                 for path, value in flat(values):
-                    yield f"  {path:<30} {value}"
+                    yield from wrap(
+                        value.replace('","', '", "'),
+                        WIDTH,
+                        initial_indent=f"  {path:<30} ",
+                        subsequent_indent=" " * 33,
+                    )
 
 
 def lineage(name: str) -> Lineage:
@@ -317,8 +325,11 @@ def _origin(lake: Lake, commit: str, keys: Iterable[TablePartition]) -> Origin:
 def _first_held(pin: Snapshot, read: Input) -> dict[str, list[TablePartition]]:
     """The partitions that were read, by the work commit that was the first to hold each."""
     versions = read.found_at(pin) or []
-    stored = pin.stored(read.table, [version.key.partition for version in versions])
-    held = {(part.key, part.manifest.data_version) for part in stored.values()}
+    held = set(versions)
+    # Partitions that are too many to be recorded one by one were found at the pin itself.
+    if read.versions:
+        stored = pin.stored(read.table, [version.key.partition for version in versions])
+        held = {Version(part.key, part.manifest.data_version) for part in stored.values()}
     states: dict[str, list[TablePartition]] = {}
     for version in versions:
         state = pin if version in held else find_version(pin, version)
