@@ -70,7 +70,9 @@ def _its_report_shows(page: Page, ui: Ui) -> None:
     page.goto(f"{ui.url}/assets/flight_delay/evaluation_report?view=overview")
     page.get_by_text(f"{MONTH}|{ORIGIN}", exact=True).first.wait_for()
     page.get_by_text("ROC AUC", exact=True).wait_for()
-    dialog = _shown_markdown(page, "report")
+    row = page.get_by_role("row").filter(has=page.get_by_text("report", exact=True))
+    row.get_by_text("[Show Markdown]").click()
+    dialog = page.locator("[role=dialog]")
     for name in PICTURES:
         picture = dialog.locator(f"img[alt^='{name}']")
         picture.wait_for()
@@ -82,14 +84,6 @@ def _its_report_shows(page: Page, ui: Ui) -> None:
 
 def _why_it_is_champion_shows(page: Page, ui: Ui) -> None:
     page.goto(f"{ui.url}/assets/flight_delay/champion?view=overview")
-    page.get_by_text("decision", exact=True).wait_for()
-    dialog = _shown_markdown(page, "why")
-    dialog.get_by_text("promoted", exact=True).wait_for()
-    told = dialog.inner_text()
-    assert "it passed every gate, and no earlier champion was there to beat" in told
-
-
-def _shown_markdown(page: Page, name: str) -> Locator:
-    row = page.get_by_role("row").filter(has=page.get_by_text(name, exact=True))
-    row.get_by_text("[Show Markdown]").click()
-    return page.locator("[role=dialog]")
+    why = page.get_by_role("row").filter(has=page.get_by_text("why", exact=True))
+    why.wait_for()
+    assert "promoted: it passed every gate, and no earlier champion" in why.inner_text()
