@@ -21,6 +21,7 @@ from mlops_assets.lake import Lake, Partition, TablePartition
 from mlops_assets.ml.decision import Decision
 from mlops_assets.ml.gates import GateResult
 from mlops_assets.settings import ROOT
+from mlops_assets.tracking.projection import Tracking
 
 ORIGINS = ("EWR", "JFK")
 CARRIERS = ("AA", "DL", "UA")
@@ -140,19 +141,24 @@ class Toy:
             transaction.publish(f"made-up rows of {month}", {})
 
     def run(
-        self, *partitions: str, order: dict[str, str] | None = None, **attributes: Any
+        self,
+        *partitions: str,
+        order: dict[str, str] | None = None,
+        tracking: Tracking | None = None,
+        **attributes: Any,
     ) -> dg.ExecuteInProcessResult:
         """Train, judge and decide: one partition, or the range from the first to the second.
 
         Args:
             partitions: Keys as `2013-04|JFK`.
             order: The champion's config.
+            tracking: The MLflow that follows.
             attributes: What the problem declares otherwise.
         """
         definitions = dg.Definitions.merge(
             problem_definitions(**attributes),
             dg.Definitions(
-                resources={"lake": self.lake, "tracking": None}, executor=dg.in_process_executor
+                resources={"lake": self.lake, "tracking": tracking}, executor=dg.in_process_executor
             ),
         )
         span = {}
