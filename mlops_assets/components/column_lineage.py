@@ -46,15 +46,6 @@ def metadata(
     }
 
 
-def raw_columns(instance: dg.DagsterInstance, asset: dg.AssetKey, column: str) -> Columns:
-    """The columns that a column goes back to, of tables that no query made.
-
-    They are what the newest materializations say: of this asset and of all upstream of it.
-    """
-    table = "/".join(asset.path)
-    return origins(recorded(instance, [table]), Column(table, column))
-
-
 def recorded(instance: dg.DagsterInstance, tables: Iterable[str]) -> Lineage:
     """The lineage of tables and of all upstream of them, as their newest materializations say.
 
