@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlops_assets.ml.evaluation import Evaluation
 from mlops_assets.ml.intervals import rate_interval
@@ -33,6 +33,17 @@ _STYLE: dict[Any, Any] = {
     "text.color": _INK,
     "legend.frameon": False,
 }
+
+
+class _Look(NamedTuple):
+    name: str
+    color: str
+    line: str
+
+
+_MODEL_LOOK = _Look("model", _MODEL, "-")
+_BASELINE_LOOK = _Look("baseline", _BASELINE, "--")
+
 MOST_IMPORTANT = 20
 """Features beyond these move the scores too little to be worth a bar."""
 
@@ -41,23 +52,13 @@ def roc_picture(evaluation: Evaluation) -> bytes:
     """Draw what share of each outcome every threshold catches, model and baseline, as PNG."""
     with _axes("Share of negatives flagged", "Share of positives caught") as (axes, png):
         axes.plot([0, 1], [0, 1], color=_GUIDE, linestyle=":", label="a coin: 0.500")
-        for points, color, line, label in (
-            (
-                evaluation.baseline_roc,
-                _BASELINE,
-                "--",
-                f"baseline: {evaluation.baseline.roc_auc:.3f}",
-            ),
-            (evaluation.roc, _MODEL, "-", f"model: {evaluation.model.roc_auc:.3f}"),
+        for points, quality, look in (
+            (evaluation.baseline_roc, evaluation.baseline, _BASELINE_LOOK),
+            (evaluation.roc, evaluation.model, _MODEL_LOOK),
         ):
-            _curve(
-                axes,
-                [point.false_positive_rate for point in points],
-                [point.true_positive_rate for point in points],
-                color,
-                line,
-                label,
-            )
+            across = [point.false_positive_rate for point in points]
+            up = [point.true_positive_rate for point in points]
+            _curve(axes, across, up, quality.roc_auc, look)
         axes.set(xlim=(0, 1), ylim=(0, 1))
         axes.legend(loc="lower right", title="area under the curve", alignment="left")
     return png.getvalue()
@@ -97,23 +98,13 @@ def precision_recall_picture(evaluation: Evaluation) -> bytes:
     with _axes("Share of positives caught", "Share of the flagged that are positive") as drawing:
         axes, png = drawing
         axes.axhline(share, color=_GUIDE, linestyle=":", label=f"a coin: {share:.3f}")
-        for points, color, line, label in (
-            (
-                evaluation.baseline_precision_recall,
-                _BASELINE,
-                "--",
-                f"baseline: {evaluation.baseline.pr_auc:.3f}",
-            ),
-            (evaluation.precision_recall, _MODEL, "-", f"model: {evaluation.model.pr_auc:.3f}"),
+        for points, quality, look in (
+            (evaluation.baseline_precision_recall, evaluation.baseline, _BASELINE_LOOK),
+            (evaluation.precision_recall, evaluation.model, _MODEL_LOOK),
         ):
-            _curve(
-                axes,
-                [point.recall for point in points],
-                [point.precision for point in points],
-                color,
-                line,
-                label,
-            )
+            across = [point.recall for point in points]
+            up = [point.precision for point in points]
+            _curve(axes, across, up, quality.pr_auc, look)
         axes.set(xlim=(0, 1), ylim=(0, 1))
         axes.legend(loc="upper right", title="average precision", alignment="left")
     return png.getvalue()
@@ -135,14 +126,16 @@ def importance_picture(evaluation: Evaluation) -> bytes:
 
 
 def _curve(
-    axes: Axes,
-    across: Sequence[float],
-    up: Sequence[float],
-    color: str,
-    line: str,
-    label: str,
+    axes: Axes, across: Sequence[float], up: Sequence[float], area: float, look: _Look
 ) -> None:
-    axes.plot(across, up, color=color, linestyle=line, linewidth=1.8, label=label)
+    axes.plot(
+        across,
+        up,
+        color=look.color,
+        linestyle=look.line,
+        linewidth=1.8,
+        label=f"{look.name}: {area:.3f}",
+    )
 
 
 def _plain(text: str) -> str:

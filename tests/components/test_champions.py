@@ -1,28 +1,12 @@
 """Champions are earned, by segment and in the order of months, whatever the order of runs."""
 
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
-import dagster as dg
 import pytest
 from toy_problem import ORIGINS, Row, Toy, made_up
 
-from mlops_assets.lake import Lake
-from mlops_assets.settings import settings
-
 ROWS = 3_000
-
-
-@pytest.fixture
-def toy(
-    lake: Lake, tmp_path: Path, parsed_home: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Toy]:
-    monkeypatch.setenv("MLOPS_HOME", str(parsed_home))
-    settings.cache_clear()
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield Toy(lake, tmp_path / "made-up", instance)
-    settings.cache_clear()
 
 
 def flights(month: str, **options: object) -> list[Row]:

@@ -1,14 +1,11 @@
 """MLflow follows what steps publish; one that is down fails nothing and is filled in later."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
 import pytest
 from toy_problem import Toy, made_up
 
-from mlops_assets.lake import Lake
-from mlops_assets.settings import settings
 from mlops_assets.tracking.connection import Registry
 from mlops_assets.tracking.projection import Tracking
 
@@ -17,16 +14,9 @@ DOWN = "http://127.0.0.1:9"
 
 
 @pytest.fixture
-def toy(
-    lake: Lake, tmp_path: Path, parsed_home: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Toy]:
-    monkeypatch.setenv("MLOPS_HOME", str(parsed_home))
-    settings.cache_clear()
-    with dg.DagsterInstance.ephemeral() as instance:
-        found = Toy(lake, tmp_path / "made-up", instance)
-        found.publish(MONTH, made_up(MONTH, "JFK", rows=2_000))
-        yield found
-    settings.cache_clear()
+def taught(toy: Toy) -> Toy:
+    toy.publish(MONTH, made_up(MONTH, "JFK", rows=2_000))
+    return toy
 
 
 def warnings(toy: Toy, result: dg.ExecuteInProcessResult) -> list[str]:
@@ -38,30 +28,30 @@ def warnings(toy: Toy, result: dg.ExecuteInProcessResult) -> list[str]:
 
 
 def test_a_registry_that_is_down_fails_nothing_and_is_filled_in_when_it_is_back(
-    toy: Toy, tmp_path: Path
+    taught: Toy, tmp_path: Path
 ) -> None:
     down = Tracking(Registry(DOWN, tmp_path / "mlflow"))
-    result = toy.run(KEY, tracking=down)
+    result = taught.run(KEY, tracking=down)
     assert result.success
-    told = warnings(toy, result)
+    told = warnings(taught, result)
     assert len(told) == len(("model", "report", "champion"))
     assert all(DOWN in sentence and "doctor" in sentence for sentence in told)
-    in_force = toy.decision(KEY).champion
+    in_force = taught.decision(KEY).champion
 
     back = Tracking(Registry(None, tmp_path / "mlflow"))
-    filled = back.fill_in(toy.lake)
+    filled = back.fill_in(taught.lake)
     assert [len(found) for found in (filled.models, filled.reports, filled.champions)] == [1, 1, 1]
     assert back.version("toy.JFK", 1).model == in_force
-    assert len(back.fill_in(toy.lake)) == 0
+    assert len(back.fill_in(taught.lake)) == 0
 
 
-def test_each_step_links_to_what_it_wrote(toy: Toy, tmp_path: Path) -> None:
+def test_each_step_links_to_what_it_wrote(taught: Toy, tmp_path: Path) -> None:
     tracking = Tracking(Registry(None, tmp_path / "mlflow"))
-    assert toy.run(KEY, tracking=tracking).success
+    assert taught.run(KEY, tracking=tracking).success
     for name in ("model", "evaluation_report", "champion"):
-        record = toy.instance.get_latest_materialization_event(dg.AssetKey(["toy", name]))
+        record = taught.instance.get_latest_materialization_event(dg.AssetKey(["toy", name]))
         assert record is not None
         assert record.asset_materialization is not None
         link = record.asset_materialization.metadata["MLflow"]
         assert str(link.value).startswith("http://127.0.0.1:5000/#/")
-    assert len(tracking.fill_in(toy.lake)) == 0
+    assert len(tracking.fill_in(taught.lake)) == 0
