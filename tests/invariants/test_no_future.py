@@ -15,6 +15,7 @@ from mlops_assets.components.training_set import Spine, TrainingSet
 from mlops_assets.engines.as_of import FeatureView
 from mlops_assets.engines.duckdb import describe_tables
 from mlops_assets.lake import Lake, Partition, TablePartition
+from mlops_assets.ml.labels import UnusableRowsError
 
 MONTH = Partition.of({"month": "2013-02"})
 FIRST, LAST = date(2013, 1, 1), date(2013, 2, 28)
@@ -167,6 +168,18 @@ def test_another_future_changes_nothing_that_was_predicted_or_learned_before(
         assert _features_until(now, after) == _features_until(now, before) != {}
         if now >= CUTOFF:
             assert _training_rows(after) == _training_rows(before) != {}
+
+
+def test_a_label_that_was_known_before_its_event_is_refused_with_its_place(
+    lake: Lake, world: World, tmp_path: Path
+) -> None:
+    at = datetime(2013, 1, 15, 12)
+    early = Event(990, "A", at, at - timedelta(minutes=1), True, 1)
+    with pytest.raises(UnusableRowsError, match="1 rows of marts/events have a label") as refused:
+        built(lake, replace(world, events=[*world.events, early]), tmp_path)
+    assert "known_at) before its event (event_at), the first at 2013-01-15 12:00" in str(
+        refused.value
+    )
 
 
 def _features_until(now: datetime, rows: Rows) -> dict[int, list[Any]]:
