@@ -22,20 +22,23 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
+ENTITIES = {
+    "carrier_history": ("origin", "carrier"),
+    "route_history": ("origin", "dest"),
+    "origin_history": ("origin",),
+    "destination_history": ("dest",),
+    "flight_number_history": ("carrier", "flight_number"),
+    "aircraft_history": ("tail_number",),
+    "origin_congestion": ("origin",),
+    "carrier_congestion": ("origin", "carrier"),
+}
+"""The views of what happened lately, with the columns that name whom it happened to."""
+
 MODELS = {
     "staging.stg_flights": "flight_date",
     "staging.stg_weather": "observation_date",
     "marts.fct_flights": "flight_date",
-    "features.carrier_history": "feature_day",
-    "features.route_history": "feature_day",
-    "features.origin_history": "feature_day",
-    "features.destination_history": "feature_day",
-    "features.flight_number_history": "feature_day",
-    "features.aircraft_history": "feature_day",
-    "features.origin_congestion": "feature_day",
-    "features.carrier_congestion": "feature_day",
-    "features.weather_now": "feature_day",
-    "features.calendar": "feature_day",
+    **{f"features.{view}": "feature_day" for view in (*ENTITIES, "weather_now", "calendar")},
 }
 """Each model with the column that names its day."""
 
@@ -110,9 +113,30 @@ def _keep(
 
 
 def _check(connection: duckdb.DuckDBPyConnection) -> None:
-    for rule, rows in connection.execute(_sql("plain_year_tests.sql")).fetchall():
+    connection.execute(_sql("plain_year_tests.sql"))
+    broken = connection.execute("from broken_rules").fetchall()
+    for view, entities in ENTITIES.items():
+        broken += connection.execute(_rules(view, entities)).fetchall()
+    for rule, rows in broken:
         if rows:
             raise FailedTestError(f"{rule}: {rows} rows break it.")
+
+
+def _rules(view: str, entities: tuple[str, ...]) -> str:
+    """How many rows of a view of what happened lately break each of its rules."""
+    key = ("feature_at", *entities)
+    table, keys = f"features.{view}", ", ".join(key)
+    missing = " or ".join(f"{name} is null" for name in key)
+    return f"""
+        select '{view} has one row a moment and entity', count(*)
+        from (select 1 from {table} group by {keys} having count(*) > 1 or {missing})
+        union all
+        select '{view} lies in the window', count(*) from {table} where misdated(feature_day)
+        union all
+        select '{view} has possible figures', (select count(*) from {table}) - count(*) from {table}
+        where coalesce(columns('_(flights|departures)_|_overdue_'), 0) >= 0
+            and coalesce(columns('_rate_'), 0) between 0 and 1
+    """
 
 
 def _write(

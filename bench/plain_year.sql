@@ -138,14 +138,15 @@ from marts.fct_flights
 where outcome_known_at <= scheduled_departure_at + interval 36 hours;
 
 -- An outcome is added to its entity when it is known and taken away when a look-back has passed; sums
--- over these changes, in order, are the histories.
+-- over these changes, in order, are the histories. They are integers in doubles, which add up exactly:
+-- sums of integers are in 128 bits and take twice as long.
 create macro history(entity_of, hour_list, day_list) as table
 with mine as (
     select entity_of as entity, * from outcomes where entity_of is not null
 ),
 
 changes as (
-    select entity, k as moment, hour || 'h' as look_back, 1 as sign, late, is_cancelled, delay
+    select entity, k as moment, hour || 'h' as look_back, cast(1 as double) as sign, late, is_cancelled, delay
     from mine cross join unnest(hour_list) as hours (hour)
     union all
     select entity, k, day || 'd', 1, late, is_cancelled, delay

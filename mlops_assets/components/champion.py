@@ -8,13 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
 
 from mlops_assets.lake import LakeError, Partition, Snapshot, TablePartition, find_file
 from mlops_assets.ml.decision import Decision, Judgement, ModelPin, decide, ordered
 from mlops_assets.ml.labels import UnusableRowsError
 from mlops_assets.ml.model import Model
-from mlops_assets.tracking.results import CHAMPION_FILE, GATES_FILE, MODEL_FILE, MONTH
+from mlops_assets.tracking.results import (
+    CHAMPION,
+    CHAMPION_FILE,
+    GATES_FILE,
+    MODEL,
+    MODEL_FILE,
+    REPORT,
+    Place,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,27 +38,19 @@ class Contest:
     """The decisions of one step, month after month.
 
     Attributes:
-        models: The table of the models.
-        reports: The table of their reports.
-        champions: The table of the decisions.
-        segment: The dimension whose values have champions of their own.
         label: The column that is predicted.
         seed: Of the resampling.
-        decided: The decisions that this step has made itself, by partition.
+        decided: The decisions that this step has made itself, by their place.
     """
 
-    models: str
-    reports: str
-    champions: str
-    segment: str
     label: str
     seed: int
-    decided: dict[Partition, Decision] = field(default_factory=dict)
+    decided: dict[Place, Decision] = field(default_factory=dict)
 
     def hold(
         self,
         snapshot: Snapshot,
-        partition: Partition,
+        place: Place,
         rows: Callable[[], pa.Table],
         order: Order | None = None,
     ) -> Decision:
@@ -56,7 +58,7 @@ class Contest:
 
         Args:
             snapshot: The pin.
-            partition: Month and segment.
+            place: Month and segment of a problem.
             rows: Reads the rows of that month, which neither model was trained on.
             order: Which model somebody wants in force, whatever the numbers say.
 
@@ -65,76 +67,57 @@ class Contest:
             LakeError: The report judged another model than the one at the pin, or the lake never
                 held the model that is ordered.
         """
-        candidate = self._candidate(snapshot, partition)
-        gates = self._gates(snapshot, partition, candidate)
-        previous = self._in_force_before(snapshot, partition)
+        candidate = _candidate(snapshot, place)
+        gates = _gates(snapshot, place, candidate)
+        previous = self._in_force_before(snapshot, place)
         if order is not None:
-            self._model(snapshot, order.model)
+            _model(snapshot, place.problem, order.model)
             decision = ordered(candidate, gates, previous, order.model, order.reason)
         else:
             comparison = None
             if previous is not None and all(gate.passed for gate in gates):
-                comparison = self._compare(snapshot, candidate, previous, rows())
+                comparison = self._compare(snapshot, place.problem, candidate, previous, rows())
             decision = decide(candidate, gates, previous, comparison)
-        self.decided[partition] = decision
+        self.decided[place] = decision
         return decision
 
-    def _candidate(self, snapshot: Snapshot, partition: Partition) -> ModelPin:
-        stored = snapshot.require(self.models, [partition])[partition]
-        [file] = stored.manifest.files
-        return ModelPin(partition=partition.path, sha256=file.sha256)
-
-    def _gates(
-        self, snapshot: Snapshot, partition: Partition, candidate: ModelPin
-    ) -> tuple[GateResult, ...]:
-        report = TablePartition(self.reports, partition)
-        judgement = Judgement.from_json(snapshot.read(report, GATES_FILE))
-        if judgement.model != candidate:
-            raise LakeError(
-                f"{report} judged another model than the one at commit "
-                f"{snapshot.commit[:12]}: materialize {self.reports} again."
-            )
-        return judgement.gates
-
-    def _in_force_before(self, snapshot: Snapshot, partition: Partition) -> ModelPin | None:
+    def _in_force_before(self, snapshot: Snapshot, place: Place) -> ModelPin | None:
         """The champion of the newest earlier month, this step's own decisions included."""
-        month, segment = _month_and_segment(partition, self.segment)
-        stored = snapshot.stored(self.champions)
+        stored = snapshot.stored(place.table(CHAMPION).table).values()
         earlier = [
             found
-            for found in {*stored, *self.decided}
-            if _month_and_segment(found, self.segment)[1] == segment
-            and _month_and_segment(found, self.segment)[0] < month
+            for found in {*(Place.of(part.key) for part in stored), *self.decided}
+            if found.segment == place.segment and found.month < place.month
         ]
         if not earlier:
             return None
-        newest = max(earlier, key=lambda found: _month_and_segment(found, self.segment))
-        if newest not in self.decided:
-            key = TablePartition(self.champions, newest)
-            return Decision.from_json(snapshot.read(key, CHAMPION_FILE)).champion
-        return self.decided[newest].champion
+        newest = max(earlier)
+        if newest in self.decided:
+            return self.decided[newest].champion
+        content = snapshot.read(newest.table(CHAMPION), CHAMPION_FILE)
+        return Decision.from_json(content).champion
 
     def _compare(
-        self, snapshot: Snapshot, candidate: ModelPin, champion: ModelPin, rows: pa.Table
+        self,
+        snapshot: Snapshot,
+        problem: str,
+        candidate: ModelPin,
+        champion: ModelPin,
+        rows: pa.Table,
     ) -> Comparison | None:
         """Both models on the same rows; None where the champion's features are not there."""
         from mlops_assets.ml.comparison import compare
 
         try:
-            champion_scores = self._model(snapshot, champion).predict(rows)
+            champion_scores = _model(snapshot, problem, champion).predict(rows)
         except UnusableRowsError:
             return None
         return compare(
             rows[self.label].to_numpy(zero_copy_only=False),
-            self._model(snapshot, candidate).predict(rows),
+            _model(snapshot, problem, candidate).predict(rows),
             champion_scores,
             seed=self.seed,
         )
-
-    def _model(self, snapshot: Snapshot, pin: ModelPin) -> Model:
-        key = TablePartition(self.models, Partition.from_path(pin.partition))
-        held = find_file(snapshot, key, MODEL_FILE, pin.sha256)
-        return Model.from_ubj(held.read(key, MODEL_FILE))
 
 
 @dataclass(frozen=True)
@@ -150,6 +133,67 @@ class Order:
     reason: str
 
 
-def _month_and_segment(partition: Partition, segment: str) -> tuple[str, str]:
-    values = dict(partition.values)
-    return values[MONTH], values[segment]
+class ChampionOrder(dg.Config):
+    """Which model shall be champion, whatever the numbers say; none decides by the numbers."""
+
+    partition: str | None = None
+    """The lake's path of the model's partition, as `month=2013-11/origin=JFK`."""
+    sha256: str | None = None
+    """The SHA-256 of its bytes."""
+    reason: str = "ordered by hand"
+    """Why."""
+
+    def order(self) -> Order | None:
+        """The order, if there is one.
+
+        Raises:
+            ValueError: Half of the model's name is missing.
+        """
+        if self.partition is None and self.sha256 is None:
+            return None
+        if self.partition is None or self.sha256 is None:
+            raise ValueError("an order names a model by partition and sha256: give both, or none.")
+        return Order(ModelPin(partition=self.partition, sha256=self.sha256), self.reason)
+
+
+def show(decision: Decision) -> dict[str, Any]:
+    """A decision as metadata for the UI."""
+    numbers = {}
+    if decision.comparison is not None:
+        numbers = {
+            "Brier score of the candidate": float(decision.comparison.candidate_brier),
+            "Brier score of the champion before": float(decision.comparison.champion_brier),
+            "improvement, at least": float(decision.comparison.low),
+            "improvement, at most": float(decision.comparison.high),
+        }
+    in_force = decision.champion
+    return {
+        "decision": decision.outcome,
+        "why": dg.MetadataValue.md(f"**{decision.outcome}**: {decision.reason}"),
+        "champion": "none" if in_force is None else in_force.partition,
+        "champion's SHA-256": "none" if in_force is None else in_force.sha256,
+        **numbers,
+    }
+
+
+def _candidate(snapshot: Snapshot, place: Place) -> ModelPin:
+    models, partition = place.table(MODEL).table, place.partition
+    [file] = snapshot.require(models, [partition])[partition].manifest.files
+    return ModelPin(partition=partition.path, sha256=file.sha256)
+
+
+def _gates(snapshot: Snapshot, place: Place, candidate: ModelPin) -> tuple[GateResult, ...]:
+    report = place.table(REPORT)
+    judgement = Judgement.from_json(snapshot.read(report, GATES_FILE))
+    if judgement.model != candidate:
+        raise LakeError(
+            f"{report} judged another model than the one at commit {snapshot.commit[:12]}: "
+            f"materialize {report.table} again."
+        )
+    return judgement.gates
+
+
+def _model(snapshot: Snapshot, problem: str, pin: ModelPin) -> Model:
+    key = TablePartition(f"{problem}/{MODEL}", Partition.from_path(pin.partition))
+    held = find_file(snapshot, key, MODEL_FILE, pin.sha256)
+    return Model.from_ubj(held.read(key, MODEL_FILE))

@@ -21,6 +21,7 @@ from mlops_assets.engines.as_of import FeatureView
 from mlops_assets.ml.gates import Gates
 from mlops_assets.ml.threshold import Costs
 from mlops_assets.ml.training import Estimator
+from mlops_assets.tracking.results import CHAMPION, MODEL, REPORT
 
 Month = Annotated[str, Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")]
 
@@ -110,9 +111,7 @@ class MlProblem(dg.Component, BaseModel):
                 dg.define_asset_job(
                     f"{self.name}_evaluation",
                     selection=dg.AssetSelection.assets(
-                        assets.key("model"),
-                        assets.key("evaluation_report"),
-                        assets.key("champion"),
+                        *(assets.key(name) for name in (MODEL, REPORT, CHAMPION))
                     ),
                     description=(
                         f"Models of {self.name}: trained, judged on their month, and promoted if "

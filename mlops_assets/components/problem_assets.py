@@ -1,7 +1,7 @@
 """The assets of a machine-learning problem: training set, model, evaluation report, champion."""
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,21 +11,21 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from mlops_assets.components import column_lineage, gate_checks, publishing
-from mlops_assets.components.champion import Contest, Order
+from mlops_assets.components.champion import ChampionOrder, Contest
+from mlops_assets.components.champion import show as show_decision
 from mlops_assets.components.code_version import code_version
+from mlops_assets.components.following import followed
 from mlops_assets.components.sql_lineage import Column, Columns
 from mlops_assets.components.training_set import TrainingSet
 from mlops_assets.lake import (
     Lake,
     Manifest,
     Partition,
-    PublishedPartition,
     Snapshot,
     TablePartition,
 )
-from mlops_assets.ml.decision import Decision, Judgement, ModelPin
+from mlops_assets.ml.decision import Judgement, ModelPin
 from mlops_assets.ml.labels import UnusableRowsError
-from mlops_assets.tracking.connection import TrackingError
 from mlops_assets.tracking.projection import Tracking
 from mlops_assets.tracking.results import (
     CHAMPION,
@@ -37,6 +37,7 @@ from mlops_assets.tracking.results import (
     MONTH,
     REPORT,
     REPORT_FILE,
+    Place,
 )
 
 if TYPE_CHECKING:
@@ -51,29 +52,6 @@ MODEL_CODE = (
     "mlops_assets.components.training_set",
     "mlops_assets.ml",
 )
-
-
-class ChampionOrder(dg.Config):
-    """Which model shall be champion, whatever the numbers say; none decides by the numbers."""
-
-    partition: str | None = None
-    """The lake's path of the model's partition, as `month=2013-11/origin=JFK`."""
-    sha256: str | None = None
-    """The SHA-256 of its bytes."""
-    reason: str = "ordered by hand"
-    """Why."""
-
-    def order(self) -> Order | None:
-        """The order, if there is one.
-
-        Raises:
-            ValueError: Half of the model's name is missing.
-        """
-        if self.partition is None and self.sha256 is None:
-            return None
-        if self.partition is None or self.sha256 is None:
-            raise ValueError("an order names a model by partition and sha256: give both, or none.")
-        return Order(ModelPin(partition=self.partition, sha256=self.sha256), self.reason)
 
 
 @dataclass(frozen=True)
@@ -216,7 +194,7 @@ class ProblemAssets:
                 lake,
                 make,
                 parameters=parameters,
-                published=_followed(context, tracking, lake, Tracking.record_model),
+                published=followed(context, tracking, lake, Tracking.record_model),
                 of_asset=of_asset,
             )
 
@@ -306,7 +284,7 @@ class ProblemAssets:
                     lake,
                     make,
                     parameters=parameters,
-                    published=_followed(context, tracking, lake, Tracking.record_report),
+                    published=followed(context, tracking, lake, Tracking.record_report),
                 )
             else:
                 snapshot = lake.snapshot()
@@ -351,14 +329,7 @@ class ProblemAssets:
             lake: dg.ResourceParam[Lake],
             tracking: dg.ResourceParam[Tracking | None],
         ) -> Iterator[Any]:
-            contest = Contest(
-                models=self._table(MODEL),
-                reports=self._table(REPORT),
-                champions=self._table(CHAMPION),
-                segment=problem.segment,
-                label=problem.spine.label,
-                seed=problem.estimator.seed,
-            )
+            contest = Contest(label=problem.spine.label, seed=problem.estimator.seed)
             order = config.order()
 
             def make(
@@ -366,12 +337,12 @@ class ProblemAssets:
             ) -> tuple[Manifest, dict[str, Any]]:
                 decision = contest.hold(
                     snapshot,
-                    partition,
+                    Place.of(publishing.table_partition(champion_key, partition)),
                     lambda: self._rows(snapshot, partition, "evaluate"),
                     order,
                 )
                 (folder / CHAMPION_FILE).write_bytes(decision.to_json())
-                return Manifest.of_folder(folder), _shown(decision)
+                return Manifest.of_folder(folder), show_decision(decision)
 
             parameters = {"label": problem.spine.label, "seed": problem.estimator.seed}
             yield from publishing.publish_each(
@@ -379,7 +350,7 @@ class ProblemAssets:
                 lake,
                 make,
                 parameters=parameters,
-                published=_followed(context, tracking, lake, Tracking.record_champion),
+                published=followed(context, tracking, lake, Tracking.record_champion),
             )
 
         return champion_asset
@@ -420,34 +391,6 @@ class ProblemAssets:
         return self.training_set.rows(snapshot, source, segment, split, columns)
 
 
-def _followed(
-    context: dg.AssetExecutionContext,
-    tracking: Tracking | None,
-    lake: Lake,
-    record: Callable[[Tracking, Lake, PublishedPartition], str | None],
-) -> Callable[[PublishedPartition], dict[str, Any]]:
-    """Have MLflow follow what was published, and the UI link to it.
-
-    An MLflow that is down fails nothing: the lake holds everything, and `doctor` fills it in. It is
-    asked no second time in a step, as each attempt costs seconds.
-    """
-    following = tracking
-
-    def follow(part: PublishedPartition) -> dict[str, Any]:
-        nonlocal following
-        if following is None:
-            return {}
-        try:
-            page = record(following, lake, part)
-        except TrackingError as error:
-            following = None
-            context.log.warning(str(error))
-            return {}
-        return {"MLflow": dg.MetadataValue.url(page)} if page else {}
-
-    return follow
-
-
 @contextmanager
 def _named(place: str) -> Iterator[None]:
     """Name the problem and partition whose rows cannot be used."""
@@ -455,23 +398,3 @@ def _named(place: str) -> Iterator[None]:
         yield
     except UnusableRowsError as error:
         raise UnusableRowsError(f"{place}: {error}") from error
-
-
-def _shown(decision: Decision) -> dict[str, Any]:
-    """What the UI shows of a decision."""
-    numbers = {}
-    if decision.comparison is not None:
-        numbers = {
-            "Brier score of the candidate": float(decision.comparison.candidate_brier),
-            "Brier score of the champion before": float(decision.comparison.champion_brier),
-            "improvement, at least": float(decision.comparison.low),
-            "improvement, at most": float(decision.comparison.high),
-        }
-    in_force = decision.champion
-    return {
-        "decision": decision.outcome,
-        "why": dg.MetadataValue.md(f"**{decision.outcome}**: {decision.reason}"),
-        "champion": "none" if in_force is None else in_force.partition,
-        "champion's SHA-256": "none" if in_force is None else in_force.sha256,
-        **numbers,
-    }
