@@ -12,7 +12,6 @@ from typing import Any
 from urllib.parse import quote
 
 from mlops_assets.lakefs_server import placements, refs
-from mlops_assets.lakefs_server.api_repositories import required
 from mlops_assets.lakefs_server.asgi import Request, Response, Route, Routes, json_response
 from mlops_assets.lakefs_server.errors import ApiError, InvalidError, NotFoundError
 from mlops_assets.lakefs_server.multipart import form_file
@@ -23,7 +22,7 @@ from mlops_assets.lakefs_server.store import Store
 from mlops_assets.lakefs_server.tree import Entry
 
 _META = b"x-lakefs-meta-"
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 _MOST_DELETED = 1000
 _DEFAULT_TYPE = "application/octet-stream"
 
@@ -49,9 +48,11 @@ class ObjectApi:
             ("HEAD", f"{ref}/objects"): Route(self.read),
             ("GET", f"{ref}/objects/stat"): Route(self.stat),
             ("GET", f"{ref}/objects/ls"): Route(self.list_objects),
-            ("GET", "signed/*"): Route(self.read_signed, public=True),
-            ("HEAD", "signed/*"): Route(self.read_signed, public=True),
-            ("PUT", "signed/*"): Route(self.write_signed, takes_bytes=True, public=True),
+            ("GET", "signed/*"): Route(self.read_signed, public=True, admit=self.check_read),
+            ("HEAD", "signed/*"): Route(self.read_signed, public=True, admit=self.check_read),
+            ("PUT", "signed/*"): Route(
+                self.write_signed, takes_bytes=True, public=True, admit=self.check_write
+            ),
         }
 
     def upload(self, request: Request, name: str, branch: str) -> Response:
@@ -77,9 +78,7 @@ class ObjectApi:
 
     def delete_many(self, request: Request, name: str, branch: str) -> Response:
         """Stage removals; what cannot be removed is listed in the answer, path by path."""
-        paths = request.json().get("paths")
-        if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
-            raise InvalidError("paths: required value: give a list of object paths")
+        paths = request.json().texts("paths")
         if len(paths) > _MOST_DELETED:
             raise InvalidError(f"request size exceeded, max paths is set to {_MOST_DELETED}")
         objects = self._objects(name)
@@ -102,8 +101,8 @@ class ObjectApi:
         body = request.json()
         objects = self._objects(name)
         path = refs.check_path(request.text("dest_path"))
-        found = objects.writable_branch(branch, force=bool(body.get("force")))
-        source = objects.get(body.get("src_ref") or branch, required(body, "src_path"))
+        found = objects.writable_branch(branch, force=body.flag("force"))
+        source = objects.get(body.text("src_ref") or branch, body.required("src_path"))
         entry = source._replace(mtime=int(time.time()))
         objects.stage(found, path, entry)
         return json_response(self._body(path, entry), 201)
@@ -162,26 +161,25 @@ class ObjectApi:
         body = request.json()
         path = refs.check_path(request.text("path"))
         objects = self._objects(name)
-        found = objects.writable_branch(branch, force=bool(body.get("force")))
-        address = str((body.get("staging") or {}).get("physical_address") or "")
+        found = objects.writable_branch(branch, force=body.flag("force"))
+        address = body.inner("staging").text("physical_address")
         token = self._addresses.check_place(address, name, branch, path)
         blob = placements.find(self._store, token, self._addresses.place_file(token))
-        checksum = str(body.get("checksum") or "").strip(' "')
-        if checksum != blob.etag or body.get("size_bytes", blob.size) != blob.size:
+        checksum = body.text("checksum").strip(' "')
+        if checksum != blob.etag or body.number("size_bytes", blob.size) != blob.size:
             raise InvalidError(
                 f"the bytes at {address} have MD5 {blob.etag} and {blob.size} bytes, "
                 "not what the request says: put them down again"
             )
-        content_type = str(body.get("content_type") or _DEFAULT_TYPE)
-        mtime = int(body.get("mtime") or time.time())
-        entry = Entry(*blob, mtime, content_type, body.get("user_metadata") or {})
+        content_type = body.text("content_type") or _DEFAULT_TYPE
+        mtime = body.number("mtime") or int(time.time())
+        entry = Entry(*blob, mtime, content_type, body.strings("user_metadata"))
         objects.stage(found, path, entry, only_new=_only_new(request))
         placements.forget(self._store, token)
         return json_response(self._body(path, entry))
 
     def read_signed(self, request: Request, digest: str) -> Response:
         """A blob's bytes, for whoever holds a signed URL that has not expired."""
-        self._check_signature(request, "GET", digest)
         size = self._store.blobs.size(digest)
         if size is None:
             raise NotFoundError("no such object")
@@ -190,13 +188,20 @@ class ObjectApi:
 
     def write_signed(self, request: Request, token: str) -> Response:
         """Put down bytes to be linked, for whoever holds a signed URL that has not expired."""
-        self._check_signature(request, "PUT", token)
         blob = request.blob or self._store.blobs.put(request.body)
         placements.remember(self._store, token, blob)
         return Response(200, headers=[(b"etag", f'"{blob.etag}"'.encode())])
 
     def _objects(self, name: str) -> Objects:
         return Objects(self._store, self._store.repository(name))
+
+    def check_read(self, request: Request, digest: str) -> None:
+        """Let in who holds a signed URL to read a blob."""
+        self._check_signature(request, "GET", digest)
+
+    def check_write(self, request: Request, token: str) -> None:
+        """Let in who holds a signed URL to put bytes down, before any of them is taken."""
+        self._check_signature(request, "PUT", token)
 
     def _check_signature(self, request: Request, verb: str, name: str) -> None:
         self._addresses.check_signature(

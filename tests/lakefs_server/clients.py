@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import base64
 import http.client
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 from lakefs.client import Client
 
-from mlops_assets.lakefs_server import Endpoint
+from mlops_assets.lakefs_server import Endpoint, ExposedServer
+from mlops_assets.lakefs_server.credentials import AccessKeys
+from mlops_assets.lakefs_server.database import Database
 
 
 class Answer(NamedTuple):
@@ -45,3 +50,17 @@ def client_of(endpoint: Endpoint) -> Client:
         username=endpoint.access_key_id,
         password=endpoint.secret_access_key,
     )
+
+
+def access_keys(state_dir: Path) -> AccessKeys:
+    """The keys of a store that other processes may be serving."""
+    state_dir.mkdir(parents=True, exist_ok=True)
+    return AccessKeys(Database(state_dir))
+
+
+@contextmanager
+def exposed(state_dir: Path, *, pre_sign: bool = False) -> Iterator[Endpoint]:
+    """A store served to others, with a fresh key."""
+    key = access_keys(state_dir).create()
+    with ExposedServer(state_dir, host="127.0.0.1", port=0, pre_sign=pre_sign) as server:
+        yield Endpoint(server.url, *key)
