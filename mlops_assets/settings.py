@@ -35,6 +35,7 @@ class Settings(BaseSettings):
         lakefs_secret_access_key: The key for that server.
         lakefs_repository: The repository that holds all tables.
         lakefs_branch: The base branch, which every step reads and publishes to.
+        lakefs_pre_sign: Whether the embedded server gives signed links instead of local paths.
         mlflow_tracking_uri: An MLflow registry's address; one in the state directory if None.
     """
 
@@ -55,7 +56,13 @@ class Settings(BaseSettings):
         "mlops-assets", validation_alias="LAKEFS_REPOSITORY", pattern=r"^[a-z0-9][a-z0-9-]{2,62}$"
     )
     lakefs_branch: str = Field("main", validation_alias="LAKEFS_BRANCH", pattern=r"^\w[-\w]*$")
+    lakefs_pre_sign: bool = Field(False, validation_alias="MLOPS_LAKEFS_PRE_SIGN")
     mlflow_tracking_uri: str | None = Field(None, validation_alias="MLFLOW_TRACKING_URI")
+
+    @property
+    def lakefs_home(self) -> Path:
+        """The embedded server's store, where `LAKECTL_SERVER_ENDPOINT_URL` names no server."""
+        return self.home / "lakefs"
 
     @property
     def dagster_home(self) -> Path:

@@ -19,6 +19,7 @@ import json
 import os
 import secrets
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -122,6 +123,17 @@ class AccessKeys:
         salt, expected = row or self._nobody
         matches = hmac.compare_digest(_hash(salt, secret), expected)
         return access_key_id if matches and row is not None else None
+
+
+@contextlib.contextmanager
+def access_keys(state_dir: Path) -> Iterator[AccessKeys]:
+    """The keys of a store directory, made if missing; servers may run over it meanwhile."""
+    state_dir.mkdir(parents=True, exist_ok=True)
+    database = Database(state_dir)
+    try:
+        yield AccessKeys(database)
+    finally:
+        database.close()
 
 
 def _hash(salt: bytes, secret: str) -> bytes:

@@ -12,8 +12,7 @@ from typing import NamedTuple
 from lakefs.client import Client
 
 from mlops_assets.lakefs_server import Endpoint, ExposedServer
-from mlops_assets.lakefs_server.credentials import AccessKeys
-from mlops_assets.lakefs_server.database import Database
+from mlops_assets.lakefs_server.credentials import access_keys
 
 
 class Answer(NamedTuple):
@@ -52,15 +51,10 @@ def client_of(endpoint: Endpoint) -> Client:
     )
 
 
-def access_keys(state_dir: Path) -> AccessKeys:
-    """The keys of a store that other processes may be serving."""
-    state_dir.mkdir(parents=True, exist_ok=True)
-    return AccessKeys(Database(state_dir))
-
-
 @contextmanager
 def exposed(state_dir: Path, *, pre_sign: bool = False) -> Iterator[Endpoint]:
     """A store served to others, with a fresh key."""
-    key = access_keys(state_dir).create()
+    with access_keys(state_dir) as keys:
+        key = keys.create()
     with ExposedServer(state_dir, host="127.0.0.1", port=0, pre_sign=pre_sign) as server:
         yield Endpoint(server.url, *key)

@@ -11,11 +11,11 @@ import threading
 from pathlib import Path
 
 import pytest
-from clients import Raw, access_keys, client_of, exposed
+from clients import Raw, client_of, exposed
 from lakefs.repository import Repository
 
 from mlops_assets.lakefs_server import EmbeddedServer, Endpoint, ExposedServer, NoAccessKeyError
-from mlops_assets.lakefs_server.credentials import signing_key
+from mlops_assets.lakefs_server.credentials import access_keys, signing_key
 
 FORMER = {
     "access_key_id": "AKIA0123",
@@ -67,7 +67,8 @@ def test_an_embedded_servers_key_is_its_own_and_never_on_the_disk(tmp_path: Path
 
 
 def test_an_access_key_of_the_store_does_not_open_an_embedded_server(tmp_path: Path) -> None:
-    key = access_keys(tmp_path / "lake").create()
+    with access_keys(tmp_path / "lake") as keys:
+        key = keys.create()
     with EmbeddedServer(tmp_path / "lake") as endpoint:
         assert Raw(Endpoint(endpoint.url, *key))("GET", "config").status == 401
 
@@ -121,11 +122,11 @@ def test_a_key_is_kept_as_a_salted_hash_and_refused_once_it_is_deleted(tmp_path:
     with exposed(tmp_path) as endpoint:
         raw = Raw(endpoint)
         assert raw("GET", "config").status == 200
-        keys = access_keys(tmp_path)
-        assert [known.access_key_id for known in keys.known()] == [endpoint.access_key_id]
         stored = [file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()]
         assert not any(endpoint.secret_access_key.encode() in content for content in stored)
-        keys.delete(endpoint.access_key_id)
+        with access_keys(tmp_path) as keys:
+            assert [known.access_key_id for known in keys.known()] == [endpoint.access_key_id]
+            keys.delete(endpoint.access_key_id)
         assert raw("GET", "config").status == 401
 
 
@@ -154,7 +155,8 @@ def test_whatever_else_is_presented_is_refused(tmp_path: Path) -> None:
 
 def test_the_committer_is_the_key_that_a_request_came_with(tmp_path: Path) -> None:
     with exposed(tmp_path) as endpoint:
-        second = Endpoint(endpoint.url, *access_keys(tmp_path).create())
+        with access_keys(tmp_path) as keys:
+            second = Endpoint(endpoint.url, *keys.create())
         main = Repository("lake", client_of(endpoint)).create("local://lake").branch("main")
         main.object("x").upload(b"1")
         by_second = Repository("lake", client_of(second)).branch("main")
@@ -170,7 +172,8 @@ def test_a_store_without_a_key_is_not_served(tmp_path: Path) -> None:
 
 
 def test_a_taken_port_is_an_error_that_leaves_nothing_open(tmp_path: Path) -> None:
-    access_keys(tmp_path).create()
+    with access_keys(tmp_path) as keys:
+        keys.create()
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
