@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
 
@@ -147,12 +148,16 @@ class ObjectApi:
         return paged(page, found, body, lambda line: line.path)
 
     def place(self, request: Request, name: str, branch: str) -> Response:
-        """Where a client may put an object's bytes itself, to link them afterwards."""
-        self._objects(name).writable_branch(branch, force=request.flag("force"))
+        """Where a client may put an object's bytes itself, to link them afterwards.
+
+        As lakeFS, this asks for the repository only: what the branch says comes with the link.
+        """
+        self._objects(name)
         token = self._addresses.new_place(name, branch, refs.check_path(request.text("path")))
         body: dict[str, Any] = {"physical_address": self._addresses.of_place(token)}
         if request.flag("presign") and self._addresses.pre_sign:
-            url, expiry = self._addresses.signed_url(request.base_url, "PUT", token)
+            told = {"repository": name, "branch": branch}
+            url, expiry = self._addresses.signed_url(request.base_url, "PUT", token, told)
             body |= {"presigned_url": url, "presigned_url_expiry": expiry}
         return json_response(body)
 
@@ -200,12 +205,21 @@ class ObjectApi:
         self._check_signature(request, "GET", digest)
 
     def check_write(self, request: Request, token: str) -> None:
-        """Let in who holds a signed URL to put bytes down, before any of them is taken."""
-        self._check_signature(request, "PUT", token)
+        """Let in who holds a signed URL to put bytes down, before any of them is taken.
 
-    def _check_signature(self, request: Request, verb: str, name: str) -> None:
+        A branch that does not exist is told here: the official client does not turn what the link
+        answers afterwards into an error of its own, and the bytes would have come for nothing.
+        """
+        told = request.text("repository"), request.text("branch")
+        self._check_signature(request, "PUT", token, told)
+        repository, branch = told
+        self._store.branch(self._store.repository(repository), branch)
+
+    def _check_signature(
+        self, request: Request, verb: str, name: str, told: Iterable[str] = ()
+    ) -> None:
         self._addresses.check_signature(
-            verb, name, request.number("expires", 0), request.text("signature")
+            verb, name, request.number("expires", 0), request.text("signature"), told
         )
 
     def _body(self, path: str, entry: Entry, *, presign: str = "") -> dict[str, Any]:

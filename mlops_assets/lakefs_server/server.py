@@ -191,6 +191,7 @@ def _start(
     from mlops_assets.lakefs_server.asgi import App
     from mlops_assets.lakefs_server.catalog import Catalog
     from mlops_assets.lakefs_server.credentials import signing_key
+    from mlops_assets.lakefs_server.protocol import Protocol
     from mlops_assets.lakefs_server.signing import Addresses
 
     catalog = Catalog(store)
@@ -205,7 +206,7 @@ def _start(
     app = App(routes, guard, store.blobs)
     config = uvicorn.Config(
         app,
-        http="httptools",
+        http=Protocol,
         ws="none",
         lifespan="off",
         interface="asgi3",

@@ -12,14 +12,17 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from urllib.parse import quote
+from types import MappingProxyType
+from urllib.parse import quote, urlencode
 
 from mlops_assets.lakefs_server.blobs import BlobStore
 from mlops_assets.lakefs_server.credentials import SigningKey
 from mlops_assets.lakefs_server.errors import ApiError, InvalidError
 
 _LIFE_SECONDS = 15 * 60
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class Addresses:
@@ -68,14 +71,22 @@ class Addresses:
             raise InvalidError("link address invalid: ask for one for this very object")
         return token
 
-    def signed_url(self, base_url: str, verb: str, name: str) -> tuple[str, int]:
-        """A URL that allows one verb on one blob or place, and when it expires (s)."""
-        expiry = int(time.time()) + _LIFE_SECONDS
-        signature = self._key.sign("url", verb, name, str(expiry))
-        return f"{base_url}signed/{quote(name)}?expires={expiry}&signature={signature}", expiry
+    def signed_url(
+        self, base_url: str, verb: str, name: str, told: Mapping[str, str] = _NOTHING
+    ) -> tuple[str, int]:
+        """A URL that allows one verb on one blob or place, and when it expires (s).
 
-    def check_signature(self, verb: str, name: str, expiry: int, signature: str) -> None:
+        It carries what is `told`, signed with the rest.
+        """
+        expiry = int(time.time()) + _LIFE_SECONDS
+        signature = self._key.sign("url", verb, name, str(expiry), *told.values())
+        query = urlencode({"expires": expiry, **told, "signature": signature})
+        return f"{base_url}signed/{quote(name)}?{query}", expiry
+
+    def check_signature(
+        self, verb: str, name: str, expiry: int, signature: str, told: Iterable[str] = ()
+    ) -> None:
         """Raise ApiError 403 unless the URL was signed here for this and has not expired."""
-        signed = self._key.verify(signature, "url", verb, name, str(expiry))
+        signed = self._key.verify(signature, "url", verb, name, str(expiry), *told)
         if not signed or expiry < time.time():
             raise ApiError(403, "the signed URL is not valid or has expired: ask for a new one")
