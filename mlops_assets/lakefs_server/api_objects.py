@@ -219,7 +219,7 @@ class ObjectApi:
         self, request: Request, verb: str, name: str, told: Iterable[str] = ()
     ) -> None:
         self._addresses.check_signature(
-            verb, name, request.number("expires", 0), request.text("signature"), told
+            verb, name, request.text("expires"), request.text("signature"), told
         )
 
     def _body(self, path: str, entry: Entry, *, presign: str = "") -> dict[str, Any]:

@@ -186,9 +186,10 @@ class App:
         query: dict[str, list[str]] = {}
         for name, value in parse_qsl(scope["query_string"].decode("latin-1"), True):
             query.setdefault(name, []).append(value)
-        request = Request(scope["method"], query, headers, user, base_url=_base_url(scope, headers))
+        request = Request(scope["method"], query, headers, user)
         if route.admit is not None:
             route.admit(request, *parts)
+        request.base_url = _base_url(scope, headers)
         await self._read_body(request, receive, spool=route.takes_bytes)
         if route.slow:
             loop = asyncio.get_running_loop()

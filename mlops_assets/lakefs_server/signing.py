@@ -84,9 +84,9 @@ class Addresses:
         return f"{base_url}signed/{quote(name)}?{query}", expiry
 
     def check_signature(
-        self, verb: str, name: str, expiry: int, signature: str, told: Iterable[str] = ()
+        self, verb: str, name: str, expiry: str, signature: str, told: Iterable[str] = ()
     ) -> None:
         """Raise ApiError 403 unless the URL was signed here for this and has not expired."""
-        signed = self._key.verify(signature, "url", verb, name, str(expiry), *told)
-        if not signed or expiry < time.time():
+        signed = self._key.verify(signature, "url", verb, name, expiry, *told)
+        if not signed or int(expiry) < time.time():
             raise ApiError(403, "the signed URL is not valid or has expired: ask for a new one")
