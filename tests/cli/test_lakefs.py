@@ -6,24 +6,13 @@ import base64
 import json
 import signal
 import socket
-import subprocess
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from command_line import COMMAND, Ended, environment
 from ports import free_port
-
-Command = Callable[..., Ended]
-
-
-def new_key(command: Command, home: Path) -> dict[str, str]:
-    ended = command("lakefs", "key", "create", "--json", MLOPS_HOME=home)
-    assert ended.code == 0
-    return dict(json.loads(ended.out))
+from served_lake import Command, new_key, served
 
 
 def config(port: int, key: dict[str, str]) -> tuple[int, bytes]:
@@ -41,26 +30,6 @@ def config(port: int, key: dict[str, str]) -> tuple[int, bytes]:
             return answer.status, answer.read()
     except urllib.error.HTTPError as error:
         return error.code, error.read()
-
-
-@contextmanager
-def served(home: Path, *options: str) -> Iterator[tuple[int, subprocess.Popen[str]]]:
-    """The command as a process of its own; its port once it answers."""
-    port = free_port()
-    process = subprocess.Popen(
-        [*COMMAND, "lakefs", "serve", "--port", str(port), *options],
-        env=environment(MLOPS_HOME=home),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        assert f"http://127.0.0.1:{port}" in process.stdout.readline()
-        yield port, process
-    finally:
-        process.kill()
-        process.communicate()
 
 
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
