@@ -110,8 +110,7 @@ def create(found: Settings, lake: Lake, graph: dg.AssetGraph, name: str, source:
         branch.create()
         with opened_record(there) as instance:
             state = unrecorded(branch, instance, graph, by_others=True)
-            for _ in report(branch, instance, graph, state.partitions):
-                pass
+            report(branch, instance, graph, state.partitions)
     except BaseException:
         drop(found, lake, name, force=True)
         raise
@@ -225,7 +224,7 @@ def merge(
     graph = definitions.resolve_asset_graph()
     with opened_record(found) as instance:
         state = unrecorded(lake, instance, graph, since=fork.base_head, by_others=True)
-        reported = list(report(lake, instance, graph, state.partitions))
+        reported = report(lake, instance, graph, state.partitions)
     return Merged(name, lake.base_branch, commit, len(reported), checks)
 
 
