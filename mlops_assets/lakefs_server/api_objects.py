@@ -15,8 +15,7 @@ from urllib.parse import quote
 from mlops_assets.lakefs_server import placements, refs
 from mlops_assets.lakefs_server.asgi import Request, Response, Route, Routes, json_response
 from mlops_assets.lakefs_server.errors import ApiError, InvalidError, NotFoundError
-from mlops_assets.lakefs_server.multipart import form_file
-from mlops_assets.lakefs_server.objects import Listed, Objects
+from mlops_assets.lakefs_server.objects import Listed, Objects, Precondition
 from mlops_assets.lakefs_server.paging import page_of, paged
 from mlops_assets.lakefs_server.signing import Addresses
 from mlops_assets.lakefs_server.store import Store
@@ -39,7 +38,9 @@ class ObjectApi:
         """This part of the route table."""
         branch, ref = "repositories/*/branches/*", "repositories/*/refs/*"
         return {
-            ("POST", f"{branch}/objects"): Route(self.upload, takes_bytes=True),
+            ("POST", f"{branch}/objects"): Route(
+                self.upload, takes_bytes=True, form_field="content", admit=self.check_upload
+            ),
             ("DELETE", f"{branch}/objects"): Route(self.delete),
             ("POST", f"{branch}/objects/delete"): Route(self.delete_many, slow=True),
             ("POST", f"{branch}/objects/copy"): Route(self.copy),
@@ -59,16 +60,19 @@ class ObjectApi:
     def upload(self, request: Request, name: str, branch: str) -> Response:
         """Stage an object: a raw body, or the form field `content`."""
         objects = self._objects(name)
-        path = refs.check_path(request.text("path"))
+        path = request.text("path")
         found = objects.writable_branch(branch, force=request.flag("force"))
-        content_type = request.header("content-type") or _DEFAULT_TYPE
-        content = request.body
-        if content_type.startswith("multipart/"):
-            content, content_type = form_file(request.body, content_type, "content")
-        blob = request.blob or self._store.blobs.put(content)
-        entry = Entry(*blob, int(time.time()), content_type, _metadata_of(request))
-        objects.stage(found, path, entry, only_new=_only_new(request))
+        blob = request.blob or self._store.blobs.put(request.body)
+        kind = request.content_type or _DEFAULT_TYPE
+        entry = Entry(*blob, int(time.time()), kind, _metadata_of(request))
+        objects.stage(found, path, entry, _precondition(request))
         return json_response(self._body(path, entry), 201)
+
+    def check_upload(self, request: Request, name: str, branch: str) -> None:
+        """Refuse what cannot be staged before its bytes come."""
+        refs.check_path(request.text("path"))
+        _precondition(request)
+        self._objects(name).writable_branch(branch, force=request.flag("force"))
 
     def delete(self, request: Request, name: str, branch: str) -> Response:
         """Stage a removal; no error if there is no such object."""
@@ -179,7 +183,7 @@ class ObjectApi:
         content_type = body.text("content_type") or _DEFAULT_TYPE
         mtime = body.number("mtime") or int(time.time())
         entry = Entry(*blob, mtime, content_type, body.strings("user_metadata"))
-        objects.stage(found, path, entry, only_new=_only_new(request))
+        objects.stage(found, path, entry, _precondition(request))
         placements.forget(self._store, token)
         return json_response(self._body(path, entry))
 
@@ -280,8 +284,21 @@ def byte_range(header: str, size: int) -> tuple[int, int] | None:
     return int(first), min(int(last) + 1, size) if last else size
 
 
-def _only_new(request: Request) -> bool:
-    return request.header("if-none-match") == "*"
+def _precondition(request: Request) -> Precondition | None:
+    """What a request to stage says of the object that its path holds now.
+
+    Ignored, `If-Match` would overwrite what it was sent to protect. lakeFS answers it with 501.
+    """
+    etag, none = request.header("if-match").strip(), request.header("if-none-match").strip()
+    if etag and none:
+        raise InvalidError("If-Match and If-None-Match say two things: send one of them")
+    if none not in ("", "*"):
+        raise InvalidError("If-None-Match: invalid value: only '*' says something of an upload")
+    if none:
+        return lambda present: present is None
+    if etag:
+        return lambda present: present is not None and etag in (present.etag, f'"{present.etag}"')
+    return None
 
 
 def _metadata_of(request: Request) -> dict[str, str]:

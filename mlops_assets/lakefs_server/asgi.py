@@ -28,6 +28,7 @@ from mlops_assets.lakefs_server import fields
 from mlops_assets.lakefs_server.blobs import Blob, BlobStore
 from mlops_assets.lakefs_server.credentials import Guard
 from mlops_assets.lakefs_server.errors import ApiError, InvalidError, NotFoundError
+from mlops_assets.lakefs_server.multipart import FormField
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +52,9 @@ class Request:
 
     Attributes:
         user: The id of the access key that it came with; empty where none is needed.
-        blob: Set when a large body went straight to disk.
+        body: What came; of a form the field that its route takes.
+        blob: Set instead when a large body went straight to disk.
+        content_type: Of the body, or of the form's field.
         base_url: Where the API lies for this client, by the host that it called.
     """
 
@@ -61,6 +64,7 @@ class Request:
     user: str = ""
     body: bytes = b""
     blob: Blob | None = None
+    content_type: str = ""
     base_url: str = ""
 
     def text(self, name: str, default: str = "") -> str:
@@ -128,6 +132,7 @@ class Route(NamedTuple):
         handler: called with the request and the path's variable parts.
         slow: run it in a worker thread.
         takes_bytes: the body may be large and is an object's content.
+        form_field: the field of a form that holds the content, where one is taken.
         public: needs no credentials (health, and URLs that carry their own signature).
         admit: called as the handler is, before the body is read; raises what refuses the request.
     """
@@ -135,6 +140,7 @@ class Route(NamedTuple):
     handler: Handler
     slow: bool = False
     takes_bytes: bool = False
+    form_field: str = ""
     public: bool = False
     admit: Callable[..., None] | None = None
 
@@ -190,7 +196,7 @@ class App:
         if route.admit is not None:
             route.admit(request, *parts)
         request.base_url = _base_url(scope, headers)
-        await self._read_body(request, receive, spool=route.takes_bytes)
+        await self._read_body(request, receive, route)
         if route.slow:
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self._workers, route.handler, request, *parts)
@@ -211,35 +217,64 @@ class App:
             place = found
         return place.get(f"{method} ", _NO_METHOD), parts
 
-    async def _read_body(self, request: Request, receive: Receive, *, spool: bool) -> None:
-        message = await receive()
-        _check_connected(message)
-        body = message.get("body", b"")
-        if not message.get("more_body"):
-            request.body = body
+    async def _read_body(self, request: Request, receive: Receive, route: Route) -> None:
+        request.content_type = request.header("content-type")
+        form = bool(route.form_field) and request.content_type.startswith("multipart/")
+        head = await _received(receive, _IN_MEMORY_BYTES if route.takes_bytes else _MOST_JSON_BYTES)
+        if not head.more:
+            request.body = b"".join(head.pieces)
+            if form:
+                content: list[bytes] = []
+                field = FormField(request.content_type, route.form_field, content.append)
+                field.feed(request.body)
+                field.finish()
+                request.body, request.content_type = b"".join(content), field.content_type
             return
-        pieces = [body]
-        size = len(body)
-        form = request.headers.get(b"content-type", b"").startswith(b"multipart/")
-        while message.get("more_body") and (not spool or form or size <= _IN_MEMORY_BYTES):
-            message = await receive()
-            _check_connected(message)
-            pieces.append(message.get("body", b""))
-            size += len(pieces[-1])
-            if not spool and size > _MOST_JSON_BYTES:
-                raise ApiError(413, f"the request's body has more than {_MOST_JSON_BYTES} bytes")
-        if not message.get("more_body"):
-            request.body = b"".join(pieces)
-            return
+        if not route.takes_bytes:
+            raise ApiError(413, f"the request's body has more than {_MOST_JSON_BYTES} bytes")
         loop = asyncio.get_running_loop()
         with self._blobs.writer() as writer:
-            for piece in pieces:
-                writer.write(piece)
-            while message.get("more_body"):
-                message = await receive()
-                _check_connected(message)
-                writer.write(message.get("body", b""))
+            sink = writer.write
+            if form:
+                field = FormField(request.content_type, route.form_field, writer.write)
+                sink = field.feed
+            for piece in head.pieces:
+                sink(piece)
+            more = True
+            while more:
+                piece, more = await _piece(receive)
+                sink(piece)
+            if form:
+                field.finish()
+                request.content_type = field.content_type
             request.blob = await loop.run_in_executor(self._workers, writer.finish)
+
+
+class _Head(NamedTuple):
+    """The beginning of a body, or all of it."""
+
+    pieces: list[bytes]
+    more: bool
+
+
+async def _received(receive: Receive, most: int) -> _Head:
+    """A body up to the piece that exceeds so many bytes."""
+    pieces: list[bytes] = []
+    size = 0
+    more = True
+    while more and size <= most:
+        piece, more = await _piece(receive)
+        pieces.append(piece)
+        size += len(piece)
+    return _Head(pieces, more)
+
+
+async def _piece(receive: Receive) -> tuple[bytes, bool]:
+    """The next piece of a body, and whether more will come."""
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise InvalidError("the client went away in the middle of the request's body")
+    return message.get("body", b""), message.get("more_body", False)
 
 
 def _no_endpoint(*_: object) -> NoReturn:
@@ -267,11 +302,6 @@ def _base_url(scope: Scope, headers: dict[bytes, bytes]) -> str:
         raise InvalidError("host: invalid value: give a name or an address, and a port")
     scheme = "https" if headers.get(b"x-forwarded-proto") == b"https" else "http"
     return f"{scheme}://{called.decode()}{PREFIX}"
-
-
-def _check_connected(message: dict[str, Any]) -> None:
-    if message["type"] == "http.disconnect":
-        raise InvalidError("the client went away in the middle of the request's body")
 
 
 def _storage_failure(error: OSError | sqlite3.Error) -> Response:
