@@ -7,9 +7,10 @@ import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import dagster as dg
 import pytest
 from command_line import COMMAND, DAYS, State, environment
-from installation import MARTS, RAW, WHOLE
+from installation import MARTS, RAW, WHOLE, copied, installed
 from served_lake import Command, new_key, served
 
 from mlops_assets.lake import Lake
@@ -61,3 +62,17 @@ def test_configured_by_environment_alone_the_main_job_publishes_elsewhere_what_i
         assert {address.startswith(scheme) for address in addresses} == {True}
         checked = command("doctor", "--json", "--deep", MLOPS_HOME=bare_state, **remote)
         assert {check["name"]: check["ok"] for check in json.loads(checked.out)["checks"]}["tables"]
+
+
+def test_a_setting_has_the_embedded_server_sign_links(
+    parsed_home: Path, definitions: dg.Definitions, tmp_path: Path
+) -> None:
+    home = copied(parsed_home, tmp_path / "home")
+    with installed(home, definitions, MLOPS_LAKEFS_PRE_SIGN="true") as made:
+        assert made.materialize(["raw/planes"]).success
+        assert made.lake.pre_signed
+        snapshot = made.lake.snapshot()
+        stored = list(snapshot.stored("raw/planes").values())
+        assert [path.stat().st_size > 0 for path in snapshot.files(stored)] == [True]
+        addresses = [where for part in stored for where in part.addresses.values()]
+        assert [address.partition("://")[0] for address in addresses] == ["s3"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -57,6 +57,11 @@ class Operation:
     headers: tuple[str, ...]
     body: type[BaseModel] | None
     takes_bytes: bool
+
+    @property
+    def parts(self) -> list[str]:
+        """The names of the variable parts of its path."""
+        return [part.strip("{}") for part in self.path.split("/") if part.startswith("{")]
 
 
 @dataclass(frozen=True)
@@ -309,17 +314,10 @@ def requests(draw: st.DrawFn) -> HostileRequest:
     def value(name: str) -> str:
         return draw(mostly(st.just(PLACES.get(name, "1")), nasty_texts))
 
-    target = operation.path
-    for part in [part.strip("{}") for part in operation.path.split("/") if part.startswith("{")]:
-        # Braces stay, so that a real name can be filled in.
-        shown = quote(
-            value(part), safe=draw(st.sampled_from(["{}", "{}/", "{}/.%"])), errors="replace"
-        )
-        target = target.replace(f"{{{part}}}", f"\x00{shown}\x00")
-    target = target.replace("\x00", "")
+    parts = {part: value(part) for part in operation.parts}
     asked = [name for name in operation.query if draw(st.integers(0, 9)) < 7]
     pairs = [(name, value(name)) for name in asked for _ in range(draw(st.integers(1, 2)))]
-    query = "&".join(f"{name}={quote(text, safe='{}', errors='replace')}" for name, text in pairs)
+    target = _target(operation, parts, pairs, draw(st.sampled_from(["", "/", "/.%"])))
     headers = {name: draw(header_texts) for name in operation.headers if draw(st.booleans())}
     headers |= draw(
         st.dictionaries(
@@ -346,8 +344,49 @@ def requests(draw: st.DrawFn) -> HostileRequest:
     method = draw(st.sampled_from([operation.method] * 40 + ["PATCH", "OPTIONS", "HEAD", "LOCK"]))
     return HostileRequest(
         method,
-        prefix + target + (f"?{query}" if query else ""),
+        prefix + target,
         headers,
         body,
         draw(st.sampled_from(["good"] * 8 + ["bad", "none"])),
     )
+
+
+def _target(
+    operation: Operation, parts: Mapping[str, str], query: Iterable[tuple[str, str]], safe: str = ""
+) -> str:
+    """A path with its parts and its query. Braces stay, so that real names can be filled in."""
+    path = "/".join(
+        quote(parts[part.strip("{}")], safe="{}" + safe, errors="replace")
+        if part.startswith("{")
+        else part
+        for part in operation.path.split("/")
+    )
+    pairs = [f"{name}={quote(text, safe='{}', errors='replace')}" for name, text in query]
+    return path + ("?" + "&".join(pairs) if pairs else "")
+
+
+def one_by_one() -> Iterator[HostileRequest]:
+    """Every nasty text in every place of every endpoint that we serve, all else as it should be."""
+    for operation in [*SIGNED, *(found for group in SERVED for found in operations(group))]:
+        names = (*operation.parts, *operation.query)
+        right = {name: PLACES.get(name, "1") for name in names}
+        fields = operation.body.__fields__.values() if operation.body else ()
+        body = {found.alias: PLACES.get(found.name, "x") for found in fields if found.required}
+
+        def made(
+            asked: Mapping[str, str],
+            headers: dict[str, str],
+            said: dict[str, str],
+            of: Operation = operation,
+        ) -> HostileRequest:
+            query = [(name, asked[name]) for name in of.query]
+            sent = b"bytes" if of.takes_bytes else json.dumps(said).encode() if of.body else b""
+            return HostileRequest(
+                of.method, "/api/v1/" + _target(of, asked, query), headers, sent, "good"
+            )
+
+        for text in NASTY:
+            yield from (made({**right, name: text}, {}, body) for name in names)
+            yield from (made(right, {}, {**body, found.alias: text}) for found in fields)
+            if text.isprintable() and text.isascii():
+                yield from (made(right, {name: text}, body) for name in operation.headers)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from api_requests import HostileRequest, requests
+from api_requests import HostileRequest, one_by_one, requests
 from clients import exposed
 from hypothesis import HealthCheck, Phase, given, settings
 
@@ -168,6 +168,15 @@ def fuzz(victim: Victim, examples: int) -> None:
 def test_some_hundred_hostile_requests_do_no_harm(victim: Victim) -> None:
     fuzz(victim, 300)
     assert {200, 401, 404, 400} <= set(victim.answered)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_every_nasty_text_in_every_place_does_no_harm(victim: Victim) -> None:
+    for request in one_by_one():
+        victim.hit(request)
+    print(f"\n{victim.answered.total()} requests: {dict(sorted(victim.answered.items()))}")
+    assert victim.answered.total() >= 10_000
 
 
 @pytest.mark.soak

@@ -92,7 +92,9 @@ def test_a_reference_is_a_name_and_steps_from_it(
     assert refs.parse_ref(text) == (name, modifiers)
 
 
-@pytest.mark.parametrize("text", ["", "~1", "main~x", "main@2", "main$1"])
+@pytest.mark.parametrize(
+    "text", ["", "~1", "main~x", "main@2", "main$1", "main~1_0", f"main~{'9' * 5000}"]
+)
 def test_a_malformed_reference_is_refused(text: str) -> None:
     with pytest.raises(InvalidError):
         refs.parse_ref(text)
