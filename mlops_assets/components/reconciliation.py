@@ -23,6 +23,7 @@ from dagster._core.events import DagsterEvent, DagsterEventBatchMetadata, StepMa
 from dagster._core.instance.utils import RUNLESS_JOB_NAME, RUNLESS_RUN_ID
 
 from mlops_assets.components import publishing, writer
+from mlops_assets.components.following import FOLLOWED
 from mlops_assets.components.provenance import CODE_VERSION
 from mlops_assets.lake import (
     Lake,
@@ -34,6 +35,8 @@ from mlops_assets.lake import (
 
 UNKNOWN_WRITER_SECONDS = 600.0
 """How long a writer on another machine is given to record a merge: a year's events took 30 s."""
+
+SHOWN_AT_ONCE = 500
 
 HOW = "recorded by"
 RECONCILED = "reconciliation: the lake held it, and no event named it"
@@ -114,6 +117,8 @@ def report(
     instance: dg.DagsterInstance,
     graph: dg.AssetGraph,
     partitions: Sequence[PublishedPartition],
+    *,
+    told_by: dg.DagsterInstance | None = None,
 ) -> list[dg.AssetMaterialization]:
     """Record partitions as materializations that belong to no run of the instance.
 
@@ -122,6 +127,7 @@ def report(
         instance: Where to record them.
         graph: The assets.
         partitions: They, as `unrecorded` gives them.
+        told_by: The record of the branch that they came from: what it shows of them is shown here.
 
     Returns:
         What was recorded.
@@ -129,7 +135,9 @@ def report(
     recorded = []
     # Table by table, since what is made of a table names its newest record.
     for _, group in groupby(partitions, key=lambda part: part.key.table):
-        events = list(materializations(lake, instance, graph, group))
+        parts = list(group)
+        shown = {} if told_by is None else _shown(told_by, graph, parts)
+        events = list(materializations(lake, instance, graph, parts, shown))
         _record(instance, events)
         recorded += events
     return recorded
@@ -160,10 +168,18 @@ def materializations(
     instance: dg.DagsterInstance,
     graph: dg.AssetGraph,
     partitions: Iterable[PublishedPartition],
+    shown: Mapping[TablePartition, Mapping[str, Any]] | None = None,
 ) -> Iterator[dg.AssetMaterialization]:
     """Partitions of the lake as the events that Dagster is to know them by.
 
     Each is made when it is asked for, since it names the newest records of its inputs.
+
+    Args:
+        lake: The lake that holds them.
+        instance: The record that they are for.
+        graph: The assets.
+        partitions: They.
+        shown: What else to show of each.
     """
     provenance: dict[tuple[dg.AssetKey, str], dg.DataProvenance] = {}
     for table, group in groupby(partitions, key=lambda part: part.key.table):
@@ -178,6 +194,7 @@ def materializations(
                 asset_key=asset,
                 partition=_partition_key(graph, asset, part.key),
                 metadata={
+                    **(shown or {}).get(part.key, {}),
                     **publishing.published_metadata(part),
                     # The UI describes a table by the newest of its events; on each of a year's
                     # they doubled the time that recording takes.
@@ -186,6 +203,28 @@ def materializations(
                 },
                 tags=publishing.version_tags(part, provenance[made]),
             )
+
+
+def _shown(
+    told_by: dg.DagsterInstance, graph: dg.AssetGraph, parts: Sequence[PublishedPartition]
+) -> dict[TablePartition, Mapping[str, Any]]:
+    """What a record shows of partitions of one table, where it names the same content."""
+    asset = dg.AssetKey(parts[0].key.table.split("/"))
+    wanted = {_partition_key(graph, asset, part.key): part for part in parts}
+    found: dict[TablePartition, Mapping[str, Any]] = {}
+    cursor = None
+    while len(found) < len(wanted):
+        page = told_by.fetch_materializations(asset, limit=SHOWN_AT_ONCE, cursor=cursor)
+        for record in page.records:
+            event = record.asset_materialization
+            part = wanted.get(event.partition) if event else None
+            if event and part and _data_version(event) == part.manifest.data_version:
+                metadata = {key: it for key, it in event.metadata.items() if key != FOLLOWED}
+                found.setdefault(part.key, metadata)
+        if not page.has_more:
+            break
+        cursor = page.cursor
+    return found
 
 
 def _partition_key(graph: dg.AssetGraph, asset: dg.AssetKey, key: TablePartition) -> str | None:

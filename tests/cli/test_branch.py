@@ -74,6 +74,16 @@ def versions(home: Path, branch: str = "main") -> dict[str, str | None]:
     return found
 
 
+def shown(home: Path, branch: str) -> set[str]:
+    """What a record shows of the second day of raw flights."""
+    with recorded(home, branch) as instance:
+        [record] = instance.fetch_materializations(
+            dg.AssetRecordsFilter(asset_key=FLIGHTS, asset_partitions=[DAYS[1]]), limit=1
+        ).records
+    assert record.asset_materialization is not None
+    return set(record.asset_materialization.metadata)
+
+
 def stored(lake: Lake, ref: str) -> dict[str, str]:
     days = lake.snapshot(ref).stored("raw/flights", [Partition.of({"day": day}) for day in DAYS])
     return {dict(day.values)["day"]: part.manifest.data_version for day, part in days.items()}
@@ -124,6 +134,7 @@ def test_work_on_a_branch_shows_on_the_base_branch_once_it_is_merged(
     assert told["partitions"] == len(found["changes"])
     assert told["checks"] > 40
     assert versions(own_state) == stored(lake, "main") == stored(lake, "exp")
+    assert shown(own_state, "main") >= shown(own_state, "exp") > {"dagster/partition_row_count"}
     events = {c["name"]: c for c in json.loads(on("doctor", "--json").out)["checks"]}["events"]
     assert events["sentence"].startswith("every partition on main is recorded")
     again = on("branch", "merge", "exp")
