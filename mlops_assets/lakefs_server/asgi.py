@@ -219,62 +219,47 @@ class App:
 
     async def _read_body(self, request: Request, receive: Receive, route: Route) -> None:
         request.content_type = request.header("content-type")
-        form = bool(route.form_field) and request.content_type.startswith("multipart/")
-        head = await _received(receive, _IN_MEMORY_BYTES if route.takes_bytes else _MOST_JSON_BYTES)
-        if not head.more:
-            request.body = b"".join(head.pieces)
-            if form:
-                content: list[bytes] = []
-                field = FormField(request.content_type, route.form_field, content.append)
-                field.feed(request.body)
-                field.finish()
-                request.body, request.content_type = b"".join(content), field.content_type
-            return
-        if not route.takes_bytes:
+        form = None
+        if route.form_field and request.content_type.startswith("multipart/"):
+            form = FormField(request.content_type, route.form_field)
+        most = _IN_MEMORY_BYTES if route.takes_bytes else _MOST_JSON_BYTES
+        request.body, more = await _gather(receive, most)
+        if more and not route.takes_bytes:
             raise ApiError(413, f"the request's body has more than {_MOST_JSON_BYTES} bytes")
+        if form is not None:
+            request.body = form.take(request.body)
+        if more:
+            request.blob = await self._spool(request.body, receive, form)
+        if form is not None:
+            request.content_type = form.finish()
+
+    async def _spool(self, begun: bytes, receive: Receive, form: FormField | None) -> Blob:
+        """Store a body that is too large for memory; `begun` is what has come of its content."""
         loop = asyncio.get_running_loop()
         with self._blobs.writer() as writer:
-            sink = writer.write
-            if form:
-                field = FormField(request.content_type, route.form_field, writer.write)
-                sink = field.feed
-            for piece in head.pieces:
-                sink(piece)
+            writer.write(begun)
             more = True
             while more:
-                piece, more = await _piece(receive)
-                sink(piece)
-            if form:
-                field.finish()
-                request.content_type = field.content_type
-            request.blob = await loop.run_in_executor(self._workers, writer.finish)
+                data, more = await _gather(receive, _IN_MEMORY_BYTES)
+                writer.write(data if form is None else form.take(data))
+            if form is not None:
+                form.finish()  # before the bytes are kept
+            return await loop.run_in_executor(self._workers, writer.finish)
 
 
-class _Head(NamedTuple):
-    """The beginning of a body, or all of it."""
-
-    pieces: list[bytes]
-    more: bool
-
-
-async def _received(receive: Receive, most: int) -> _Head:
-    """A body up to the piece that exceeds so many bytes."""
+async def _gather(receive: Receive, most: int) -> tuple[bytes, bool]:
+    """More of a body, up to some more than so many bytes, and whether there is still more."""
     pieces: list[bytes] = []
     size = 0
     more = True
     while more and size <= most:
-        piece, more = await _piece(receive)
-        pieces.append(piece)
-        size += len(piece)
-    return _Head(pieces, more)
-
-
-async def _piece(receive: Receive) -> tuple[bytes, bool]:
-    """The next piece of a body, and whether more will come."""
-    message = await receive()
-    if message["type"] == "http.disconnect":
-        raise InvalidError("the client went away in the middle of the request's body")
-    return message.get("body", b""), message.get("more_body", False)
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise InvalidError("the client went away in the middle of the request's body")
+        pieces.append(message.get("body", b""))
+        size += len(pieces[-1])
+        more = message.get("more_body", False)
+    return b"".join(pieces), more
 
 
 def _no_endpoint(*_: object) -> NoReturn:

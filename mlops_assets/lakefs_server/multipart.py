@@ -18,51 +18,58 @@ _DEFAULT_TYPE = "application/octet-stream"
 
 
 class FormField:
-    """Takes a form piece by piece and hands on the bytes of one of its fields.
+    """Takes a form piece by piece and gives the bytes of one of its fields.
 
     Args:
         content_type: The request's content type, which names the boundary.
         field: The field's name.
-        sink: Called with the field's bytes, in pieces.
-
-    Attributes:
-        content_type: The field's own type, once its head has come.
 
     Raises:
         InvalidError: The content type names no boundary.
     """
 
-    def __init__(self, content_type: str, field: str, sink: Callable[[bytes], object]) -> None:
+    def __init__(self, content_type: str, field: str) -> None:
         match = _BOUNDARY.search(content_type)
         if match is None:
             raise InvalidError("multipart form without a boundary")
-        self.content_type = _DEFAULT_TYPE
+        self._content_type = _DEFAULT_TYPE
         self._field = field
-        self._sink = sink
         self._mark = b"\r\n--" + match.group(1).encode("latin-1")
         self._wanted = re.compile(rb'[; ]name="?' + re.escape(field.encode()) + rb'"?(;|\r|$)')
         self._buffer = b"\r\n"  # the first boundary has no line before it
         self._step: Callable[[], bool] = self._pass_content
+        self._taken: list[bytes] = []
         self._inside = False
         self._found = False
 
-    def feed(self, data: bytes) -> None:
-        """Take the next bytes of the form; raises InvalidError if a part's head never ends."""
+    def take(self, data: bytes) -> bytes:
+        """What of the field comes with the next bytes of the form.
+
+        Raises:
+            InvalidError: A part's head does not end.
+        """
         self._buffer += data
+        self._taken = []
         while self._step():
             pass
+        return b"".join(self._taken)
 
-    def finish(self) -> None:
-        """The form has come to its end; raises InvalidError if the field was not in it, whole."""
+    def finish(self) -> str:
+        """The field's content type, once the form has come to its end.
+
+        Raises:
+            InvalidError: The field was not in it, whole.
+        """
         if not self._found or self._inside:
             raise InvalidError(f"multipart form without the field '{self._field}'")
+        return self._content_type
 
     def _pass_content(self) -> bool:
         """Pass what comes before the next boundary, which may lie across two pieces."""
         at = self._buffer.find(self._mark)
         upto = at if at >= 0 else max(len(self._buffer) - len(self._mark) + 1, 0)
         if self._inside and upto:
-            self._sink(self._buffer[:upto])
+            self._taken.append(self._buffer[:upto])
         self._buffer = self._buffer[upto + len(self._mark) if at >= 0 else upto :]
         if at < 0:
             return False
@@ -83,7 +90,7 @@ class FormField:
         if not self._found and self._wanted.search(head):
             self._found = self._inside = True
             kind = re.search(rb"(?i)content-type:[ \t]*([^\r\n]+)", head)
-            self.content_type = kind.group(1).decode("latin-1") if kind else _DEFAULT_TYPE
+            self._content_type = kind.group(1).decode("latin-1") if kind else _DEFAULT_TYPE
         self._buffer = rest
         self._step = self._pass_content
         return True

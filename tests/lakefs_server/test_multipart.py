@@ -33,12 +33,10 @@ def form(*parts: tuple[str, bytes]) -> bytes:
 
 
 def field(pieces: list[bytes]) -> bytes:
-    found: list[bytes] = []
-    taken = FormField(KIND, "content", found.append)
-    for piece in pieces:
-        taken.feed(piece)
-    taken.finish()
-    return b"".join(found)
+    form = FormField(KIND, "content")
+    found = b"".join(map(form.take, pieces))
+    form.finish()
+    return found
 
 
 @given(NEAR_MARKS, NEAR_MARKS, st.lists(st.integers(0, 400), max_size=6))
