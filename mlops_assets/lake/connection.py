@@ -16,6 +16,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlops_assets.lake.answers import be_patient
 from mlops_assets.lake.errors import ConflictError, LakeError, UnreachableLakeError
 from mlops_assets.lake.snapshot import Snapshot
 from mlops_assets.lake.transaction import Transaction
@@ -201,6 +202,7 @@ class Lake:
                     "it there, or correct LAKEFS_BRANCH."
                 ) from error
             self._protect()
+        be_patient(self.client)
 
     def _protect(self) -> None:
         """Add the base branch to the protection rules, keeping the rules that others add."""
