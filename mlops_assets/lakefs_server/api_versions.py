@@ -6,7 +6,6 @@ not: the rules (`versions`, `store`).
 
 from __future__ import annotations
 
-import time
 from datetime import datetime
 from itertools import islice
 from typing import Any
@@ -208,8 +207,8 @@ class VersionApi:
         date = body.get("date")
         if date is not None and not isinstance(date, int):
             raise InvalidError("date: invalid value: give whole seconds since the epoch")
-        created_ns = time.time_ns() if date is None else date * 1_000_000_000
-        return Message(body.get("message") or "", self._committer, metadata, created_ns)
+        dated_ns = None if date is None else date * 1_000_000_000
+        return Message(body.get("message") or "", self._committer, metadata, dated_ns)
 
 
 def _change_of(body: dict[str, Any]) -> Change:
