@@ -15,10 +15,11 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -86,6 +87,7 @@ class Workers:
         self._folder = folder
         self._started = 0
         self._alive: set[int] = set()
+        self._lock = threading.Lock()
         environment = {
             **os.environ,
             "MLOPS_HOME": str(home),
@@ -168,16 +170,22 @@ class Workers:
 
     def reap(self, pid: int) -> int:
         """Wait for a worker's end; see `Worker.wait`."""
-        status: int = self._ask({"reap": pid})["status"]
+        status = None
+        while status is None:
+            # Asked and not waited for, so that other threads can start workers meanwhile.
+            status = self._ask({"reap": pid})["status"]
+            if status is None:
+                time.sleep(0.01)
         self._alive.discard(pid)
         return os.waitstatus_to_exitcode(status)
 
     def _ask(self, order: dict[str, Any]) -> Any:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(f"{json.dumps(order)}\n")
-        self._process.stdin.flush()
-        answer = self._process.stdout.readline()
+        with self._lock:
+            self._process.stdin.write(f"{json.dumps(order)}\n")
+            self._process.stdin.flush()
+            answer = self._process.stdout.readline()
         assert answer, (self._folder / "workers.txt").read_text()[-4000:]
         return json.loads(answer)
 
@@ -235,28 +243,18 @@ def told(result: Any) -> dict[str, Any]:
     return found
 
 
-def serve(answer: str, pre_sign: bool = False) -> NoReturn:
+def serve(answer: str) -> NoReturn:
     """Serve a state directory's lake until killed, after having said where."""
     from mlops_assets.lakefs_server import EmbeddedServer
 
     home = Path(os.environ["MLOPS_HOME"])
-    endpoint = EmbeddedServer(home / "lakefs", pre_sign=pre_sign).start()
+    endpoint = EmbeddedServer(home / "lakefs").start()
     _answer(Path(answer), list(endpoint))
     while True:
         signal.pause()
 
 
 WORK = {"prepare": prepare, "materialize": materialize, "serve": serve}
-
-
-@contextmanager
-def served(workers: Workers, home: Path, **arguments: Any) -> Iterator[tuple[Worker, list[str]]]:
-    """A server of a state directory's lake in a process of its own: it, and its endpoint."""
-    worker = workers.start("serve", home, **arguments)
-    try:
-        yield worker, worker.said()
-    finally:
-        worker.kill()
 
 
 def _answer(path: Path, content: Any) -> None:
@@ -300,7 +298,8 @@ def _take_orders(orders: IO[str], answers: IO[str]) -> None:
                 with suppress(ImportError):
                     importlib.import_module(module)
         elif "reap" in order:
-            answer["status"] = os.waitpid(order["reap"], 0)[1]
+            ended, status = os.waitpid(order["reap"], os.WNOHANG)
+            answer["status"] = status if ended else None
         else:
             threads = list(Path("/proc/self/task").iterdir())
             assert len(threads) == 1, "a fork would lack the others"
