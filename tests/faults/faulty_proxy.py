@@ -41,22 +41,20 @@ class Fault:
         call: One of `CALLS`.
         kind: What happens to it.
         times: To how many of them; the others pass.
-        skipped: How many pass before the first.
+        about: What their path must name; any if empty.
         struck: To how many it has happened.
     """
 
     call: str
     kind: Kind
     times: int = 1
-    skipped: int = 0
+    about: str = ""
     struck: int = 0
 
     def strikes(self, request: str) -> bool:
         """Whether it happens to this call, told by method and path."""
-        if self.struck >= self.times or not re.match(CALLS[self.call], request):
-            return False
-        if self.skipped:
-            self.skipped -= 1
+        meant = re.match(CALLS[self.call], request) and self.about in request
+        if not meant or self.struck >= self.times:
             return False
         self.struck += 1
         return True
