@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ import dagster as dg
 import pytest
 from forked_workers import Workers
 from installation import copied
+from required import program
 from small_source import Row, small_source
 from verdict import judge, opened
 
@@ -24,13 +23,9 @@ KEY = TablePartition(ASSET, Partition.of({"day": DAY}))
 @pytest.fixture(scope="module")
 def yesterday(empty_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
     """Processes whose clock is a day behind."""
-    if shutil.which("faketime") is None:
-        if "faketime" in os.environ.get("MLOPS_REQUIRE", "").split(","):
-            pytest.fail("faketime is not on the PATH")
-        pytest.skip("setting a clock back needs faketime")
     home = copied(empty_home, tmp_path_factory.mktemp("yesterday") / "home")
     with Workers(
-        home, tmp_path_factory.mktemp("workers"), command=("faketime", "-f", "-1d")
+        home, tmp_path_factory.mktemp("workers"), command=(program("faketime"), "-f", "-1d")
     ) as workers:
         yield workers
 

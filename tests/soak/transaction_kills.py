@@ -101,10 +101,17 @@ class Range:
         empty: A state directory with an empty lake and record.
         folder: For everything that is made.
         definitions: The real ones.
+        workloads: How many kinds of step.
     """
 
     def __init__(
-        self, workers: Workers, empty: Path, folder: Path, definitions: dg.Definitions
+        self,
+        workers: Workers,
+        empty: Path,
+        folder: Path,
+        definitions: dg.Definitions,
+        *,
+        workloads: int,
     ) -> None:
         self._workers = workers
         self._folder = folder
@@ -116,18 +123,23 @@ class Range:
         days = ("2013-01-01", "2013-01-03")
         told = workers.materialize(published, ASSETS, days, source=first).answer()
         assert told["error"] is None, told
-        self.workloads = [
-            self._undisturbed("three new days", empty, first, days),
-            self._undisturbed("three days over others", published, second, days),
-            self._undisturbed("one day over another", published, second, ("2013-01-02",)),
-        ]
+        kinds = (
+            ("three days over others", published, second, days),
+            ("three new days", empty, first, days),
+            ("one day over another", published, second, ("2013-01-02",)),
+        )
+        self.workloads = [self._undisturbed(*kind) for kind in kinds[:workloads]]
 
-    def shoot(self, kills: int, tally: Tally) -> None:
-        """Kill processes, spread over the phases and the workloads, and judge each."""
+    def shoot(self, kills: int, aims: Sequence[Phase]) -> Tally:
+        """Kill processes, spread over phases and workloads, judge each and say what came of it."""
+        tally = Tally()
         for number in range(kills):
-            phase = min(AIMED_AT, key=lambda phase: (tally.hits[phase], random.random()))
+            if number and number % 50 == 0:
+                print(f"{number} kills, 0 torn")
+            phase = min(aims, key=lambda phase: (tally.hits[phase], random.random()))
             able = [one for one in self.workloads if phase in one.phases]
             self._shoot(able[number % len(able)], phase, tally, number)
+        return tally
 
     def _shoot(self, workload: Workload, aim: Phase, tally: Tally, number: int) -> None:
         hit = Phase.ENDED
