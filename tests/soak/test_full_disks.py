@@ -17,8 +17,10 @@ from verdict import judge
 TABLES = ("raw/flights", "raw/flights_quarantine")
 ASSETS = ("raw/flights",)
 DAYS = ("2013-01-01", "2013-01-03")
-STEP_BYTES = 4 << 20
-"""More than all that the step writes: its files, the lake's log, Dagster's record, its scratch."""
+STEP_BYTES = 1_250_000
+"""A little more than the step writes: its files, the lake's log, Dagster's record, its scratch."""
+
+ROOM = 8 << 20
 
 
 def sweep(
@@ -37,7 +39,7 @@ def sweep(
     held = sum(path.stat().st_blocks * 512 for path in empty_home.rglob("*"))
     ends: Counter[str] = Counter()
     for number, free in enumerate(frees):
-        with small_disk(folder / f"disk-{number}", held + 2 * STEP_BYTES) as disk:
+        with small_disk(folder / f"disk-{number}", held + ROOM) as disk:
             home = copied(empty_home, disk / "home")
             fill(disk, free)
             worker = workers.materialize(home, ASSETS, DAYS, source=source)
@@ -72,7 +74,7 @@ def test_a_disk_that_fills_at_any_write_tears_nothing(
         empty_home,
         definitions,
         tmp_path,
-        [step * STEP_BYTES // 100 for step in range(100)],
+        [step * STEP_BYTES // 100 for step in range(101)],
     )
     print(dict(ends))
     assert ends["nothing shows"]
