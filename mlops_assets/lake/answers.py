@@ -32,12 +32,15 @@ def be_patient(client: lakefs.Client) -> None:
     """Have a client outlast a server that is being restarted.
 
     It repeats what did not reach the server, and what changes nothing. For work that has
-    something to lose; at a mistyped address a client says at once that nobody answers there.
+    something to lose, as a transaction has; before one, a client says at once that nobody answers
+    at a mistyped address.
     """
     import urllib3
 
     # The SDK takes this setting only from a configuration that the client makes by itself.
     pools: urllib3.PoolManager = client.sdk_client.config_api.api_client.rest_client.pool_manager
+    if "retries" in pools.connection_pool_kw:
+        return
     pools.connection_pool_kw["retries"] = urllib3.Retry(
         PATIENCE,
         backoff_factor=0.1,

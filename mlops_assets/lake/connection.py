@@ -202,7 +202,6 @@ class Lake:
                     "it there, or correct LAKEFS_BRANCH."
                 ) from error
             self._protect()
-        be_patient(self.client)
 
     def _protect(self) -> None:
         """Add the base branch to the protection rules, keeping the rules that others add."""
@@ -262,6 +261,7 @@ class Lake:
             tables: The names of the tables that it may write.
         """
         self.opened.append(branch)
+        be_patient(self.client)
         return Transaction(self, branch=branch, tables=tables)
 
     @contextmanager

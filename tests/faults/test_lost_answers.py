@@ -121,7 +121,6 @@ def test_a_server_that_is_gone_for_good_in_the_merge_leaves_open_what_shows_and_
     lake: Lake, behind: Lake, proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(answers, "PATIENCE", 2)
-    behind.create()
     proxy.fault = Fault("merge", "no answer")
     proxy.spoilt = lambda: setattr(proxy, "server", "http://127.0.0.1:9")
     with pytest.raises(UnreachableLakeError, match="stopped answering in the merge of tx-ours"):
