@@ -198,17 +198,14 @@ def definitions() -> dg.Definitions:
     return defs()
 
 
-def materialize(assets: list[str], days: list[str], gate: str | None = None) -> dict[str, Any]:
+def materialize(assets: list[str], days: list[str]) -> dict[str, Any]:
     """Run assets, and say how it went.
 
     Args:
         assets: Their keys, parted by `/`.
         days: One day, or the first and the last of a range.
-        gate: A named pipe: with the installation open, wait until somebody opens it to write.
     """
     with installed(Path(os.environ["MLOPS_HOME"]), definitions()) as installation:
-        if gate is not None:
-            Path(gate).open().close()
         span = days[0] if len(days) == 1 else (days[0], days[-1])
         return told(installation.materialize(assets, span))
 
