@@ -49,8 +49,8 @@ ui: .venv/.product .env ## Open the Dagster UI with its daemon on 127.0.0.1:3000
 test: .venv/.test ## Run every test
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
-soak: .venv/.test ## Run the long fault tests
-	@$(BIN)/python -m pytest -m soak
+soak: .venv/.test ## Run the long fault tests; they print what they found
+	@$(BIN)/python -m pytest -m soak --capture=no
 
 conformance: export LAKEFS := $(LAKEFS)
 conformance: export LAKEFS_SPEC := $(LAKEFS_SPEC)

@@ -6,7 +6,6 @@ not: the rules (`versions`, `store`).
 
 from __future__ import annotations
 
-import time
 from datetime import datetime
 from itertools import islice
 from typing import Any
@@ -203,8 +202,8 @@ class VersionApi:
 
 def _message(request: Request, body: Fields) -> Message:
     date = body.number("date", most=_LATEST_DATE)
-    created_ns = date * _SECOND_NS if body.holds("date") else time.time_ns()
-    return Message(body.text("message"), request.user, body.strings("metadata"), created_ns)
+    dated_ns = date * _SECOND_NS if body.holds("date") else None
+    return Message(body.text("message"), request.user, body.strings("metadata"), dated_ns)
 
 
 def _change_of(body: Fields) -> Change:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from mlops_assets.lakefs_server import history, refs
 from mlops_assets.lakefs_server.errors import InvalidError
-from mlops_assets.lakefs_server.history import Commit
+from mlops_assets.lakefs_server.history import Commit, Message
 
 
 class Graph:
@@ -57,6 +59,15 @@ def test_commits_of_one_instant_come_by_highest_id(graph: Graph) -> None:
 def test_a_commit_whose_clock_ran_ahead_still_follows_its_child(graph: Graph) -> None:
     graph.add("F", "D", at=0)
     assert graph.log("F") == "FDCBA"
+
+
+def test_a_commit_by_a_clock_that_was_set_back_is_later_than_its_parents(graph: Graph) -> None:
+    ahead = time.time_ns() + 86_400_000_000_000
+    graph.add("F", "D", at=ahead)
+    made = history.make("", [graph.read("F")], Message("", "", {}))
+    assert made.created_ns == ahead + 1
+    dated = history.make("", [graph.read("F")], Message("", "", {}, dated_ns=5))
+    assert dated.created_ns == 5
 
 
 @pytest.mark.parametrize(
