@@ -1,23 +1,36 @@
 """Content-addressed bytes on disk: `blobs/ab/cdef…`, named by their SHA-256.
 
 Belongs here: putting bytes down so that they survive a power cut before anything points at them,
-and finding them again. Does not: which object, branch or commit uses a blob.
+finding them again, and freeing them. Does not: which object, branch or commit uses a blob.
+
+A blob may be freed while somebody else is about to point at it, since equal bytes are stored once.
+So whoever points at one holds a lock together with all others who do, and has made the blob young;
+whoever frees holds that lock alone, and frees what is old. Both take microseconds.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import itertools
 import os
+import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
-_STALE_AFTER_SECONDS = 24 * 3600
+from mlops_assets.lakefs_server.errors import ApiError, BusyStoreError
+
+STALE_AFTER_SECONDS = 24 * 3600
+"""After this nobody is still writing a file, or about to link one that was put down."""
+
 _COPY_BYTES = 1 << 20
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_LOCK_SECONDS = 60.0
+_LOCK_PAUSE_SECONDS = 0.001
 
 
 class Blob(NamedTuple):
@@ -76,7 +89,7 @@ class BlobWriter:
             OSError: the disk is full or fails; leave the context to drop what was written.
         """
         blob = Blob(self._sha256.hexdigest(), self._size, self._md5.hexdigest())
-        if not self._store.holds(blob):
+        if not self._store.renew(blob):
             os.fsync(self._file)
             self._store.adopt(self._draft, blob.digest)
         return blob
@@ -88,6 +101,7 @@ class BlobStore:
     def __init__(self, state_dir: Path) -> None:
         self._root = state_dir / "blobs"
         self._drafts = state_dir / "drafts"
+        self._lock = state_dir / "blobs.lock"
         self._root.mkdir(exist_ok=True)
         self._drafts.mkdir(exist_ok=True)
         self._make_shards()
@@ -96,22 +110,93 @@ class BlobStore:
 
     def _make_shards(self) -> None:
         """Make all 256 directories at once: 10 ms here, instead of a sync for each later on."""
-        shards = [self._root / f"{number:02x}" for number in range(256)]
+        shards = self.shards()
         if not shards[-1].exists():
             for shard in shards:
                 shard.mkdir(exist_ok=True)
             _sync_directory(self._root)
 
+    def shards(self) -> list[Path]:
+        """The directories that hold the blobs, by the first two digits of their digests."""
+        return [self._root / f"{number:02x}" for number in range(256)]
+
     def path(self, digest: str) -> Path:
         """Absolute path of the blob with this SHA-256 hex digest, whether or not it exists."""
         return Path(f"{self._root}/{digest[:2]}/{digest[2:]}")
 
-    def holds(self, blob: Blob) -> bool:
-        """Whether these bytes are stored already.
+    def renew(self, blob: Blob) -> bool:
+        """Make a blob young, so that nothing frees it for a while; False if it is not stored.
 
         The size is compared too: a file cut short by a failing disk is replaced, not trusted.
         """
-        return self.size(blob.digest) == blob.size
+        with self._locked(fcntl.LOCK_SH):
+            return self._touch(blob)
+
+    @contextlib.contextmanager
+    def claimed(self, blob: Blob) -> Iterator[None]:
+        """Hold a blob while something durable is made to point at it.
+
+        Raises:
+            ApiError: 410 it was freed since it was put down.
+        """
+        with self._locked(fcntl.LOCK_SH):
+            if not self._touch(blob):
+                raise ApiError(410, "the object's bytes are gone: put them down again")
+            yield
+
+    @contextlib.contextmanager
+    def unclaimed(self) -> Iterator[None]:
+        """Wait until nobody is about to point at a blob, and let nobody begin to.
+
+        Raises:
+            BusyStoreError: somebody has been at it for a minute, as a stopped process would be.
+        """
+        with self._locked(fcntl.LOCK_EX):
+            yield
+
+    def free(self, digest: str, before: float) -> int | None:
+        """Remove a blob that has not been young since a time (s); its size, None if it stays.
+
+        Raises:
+            BusyStoreError: see `unclaimed`.
+        """
+        path = self.path(digest)
+        with self.unclaimed(), contextlib.suppress(FileNotFoundError):
+            found = path.stat()
+            if found.st_mtime < before:
+                path.unlink()
+                return found.st_size
+        return None
+
+    def _touch(self, blob: Blob) -> bool:
+        if self.size(blob.digest) != blob.size:
+            return False
+        os.utime(self.path(blob.digest))
+        return True
+
+    @contextlib.contextmanager
+    def _locked(self, kind: int) -> Iterator[None]:
+        """The lock of this store directory, until it is left or the process dies.
+
+        A file of its own each time: threads that shared one would share its lock.
+        """
+        descriptor = os.open(self._lock, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            patience = time.monotonic() + _LOCK_SECONDS
+            while True:
+                try:
+                    fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > patience:
+                        raise BusyStoreError(
+                            f"{self._lock} has been held for {_LOCK_SECONDS:.0f} s: end the "
+                            "process that holds it, then try again."
+                        ) from None
+                time.sleep(_LOCK_PAUSE_SECONDS)
+            yield
+        finally:
+            os.close(descriptor)
 
     def size(self, digest: str) -> int | None:
         """Bytes of the blob with this SHA-256 hex digest; None if it is not stored."""
@@ -119,6 +204,22 @@ class BlobStore:
             return self.path(digest).stat().st_size
         except FileNotFoundError:
             return None
+
+    def last_used(self, digest: str) -> float:
+        """When a blob was put down or made young (s); 0 if it is not stored."""
+        try:
+            return self.path(digest).stat().st_mtime
+        except FileNotFoundError:
+            return 0.0
+
+    def digests(self) -> Iterator[str]:
+        """The SHA-256 hex digests of all blobs."""
+        for shard in self.shards():
+            with os.scandir(shard) as files:
+                for file in files:
+                    digest = shard.name + file.name
+                    if _DIGEST.fullmatch(digest):
+                        yield digest
 
     def writer(self) -> BlobWriter:
         """Start a blob whose bytes arrive in pieces."""
@@ -135,7 +236,7 @@ class BlobStore:
             len(data),
             hashlib.md5(data, usedforsecurity=False).hexdigest(),
         )
-        if not self.holds(blob):
+        if not self.renew(blob):
             with self.writer() as writer:
                 writer.write(data)
                 writer.finish()
@@ -154,7 +255,8 @@ class BlobStore:
 
     def adopt(self, draft: Path, digest: str) -> None:
         """Give the synced file `draft` its blob name."""
-        draft.rename(self.path(digest))
+        with self._locked(fcntl.LOCK_SH):
+            draft.rename(self.path(digest))
 
     def sync_names(self, digests: Iterable[str]) -> None:
         """Make the names of these blobs durable, before a commit points at them for good.
@@ -165,13 +267,22 @@ class BlobStore:
         for shard in {digest[:2] for digest in digests}:
             _sync_directory(self._root / shard)
 
+    def stale_drafts(self) -> Iterator[Path]:
+        """What processes killed in the middle of an upload left more than a day ago."""
+        yield from older(self._drafts, time.time() - STALE_AFTER_SECONDS)
+
     def drop_stale_drafts(self) -> None:
-        """Remove what processes killed in the middle of an upload left more than a day ago."""
-        horizon = time.time() - _STALE_AFTER_SECONDS
-        for draft in self._drafts.iterdir():
-            with contextlib.suppress(FileNotFoundError):
-                if draft.stat().st_mtime < horizon:
-                    draft.unlink()
+        """Remove the stale drafts."""
+        for draft in self.stale_drafts():
+            draft.unlink(missing_ok=True)
+
+
+def older(folder: Path, horizon: float) -> Iterator[Path]:
+    """The files of a folder that were last written before a time (s)."""
+    for file in folder.iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            if file.stat().st_mtime < horizon:
+                yield file
 
 
 def _sync_directory(path: Path) -> None:

@@ -52,21 +52,24 @@ class Objects:
         """Point a path of a branch at a stored blob.
 
         One statement, which holds only while the branch exists: a branch deleted during the
-        upload is a 404 and no orphan row.
+        upload is a 404 and no orphan row. The blob is claimed meanwhile: what was put down an
+        hour ago, or is copied from a branch that goes, may be freed at any other moment.
 
         Raises:
-            ApiError: 404 the branch is gone; 412 `only_new` and the path holds an object.
+            ApiError: 404 the branch is gone; 410 the blob is; 412 `only_new` and the path holds
+                an object.
         """
         refs.check_path(path)
-        if only_new:
-            with self._store.database.writing() as connection:
-                present = self._store.branch(self._repository, branch.name)
-                at = Resolved(present.head, present.id)
-                if self._entry(at, path) is not None:
-                    raise ApiError(412, "path already exists")
-                staged = _put(connection, branch, path, entry)
-        else:
-            staged = _put(self._store.database.connection(), branch, path, entry)
+        with self._store.blobs.claimed(entry.blob):
+            if not only_new:
+                staged = _put(self._store.database.connection(), branch, path, entry)
+            else:
+                with self._store.database.writing() as connection:
+                    present = self._store.branch(self._repository, branch.name)
+                    at = Resolved(present.head, present.id)
+                    if self._entry(at, path) is not None:
+                        raise ApiError(412, "path already exists")
+                    staged = _put(connection, branch, path, entry)
         if not staged:
             raise NotFoundError(f"branch '{branch.name}' not found")
 

@@ -19,6 +19,9 @@ from mlops_assets.lakefs_server.blobs import BlobStore
 from mlops_assets.lakefs_server.credentials import Credentials
 from mlops_assets.lakefs_server.errors import ApiError, InvalidError
 
+INCOMING = "incoming"
+"""The folder of a store directory where clients without signed URLs put bytes down."""
+
 _LIFE_SECONDS = 15 * 60
 
 
@@ -31,7 +34,7 @@ class Addresses:
         self.pre_sign = pre_sign
         self._blobs = blobs
         self._credentials = credentials
-        self._incoming = state_dir / "incoming"
+        self._incoming = state_dir / INCOMING
         self._incoming.mkdir(exist_ok=True)
 
     def of_blob(self, digest: str) -> str:

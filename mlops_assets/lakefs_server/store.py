@@ -16,7 +16,12 @@ from typing import Any, NamedTuple
 from mlops_assets.lakefs_server import refs, tree
 from mlops_assets.lakefs_server.blobs import BlobStore
 from mlops_assets.lakefs_server.database import Database
-from mlops_assets.lakefs_server.errors import ApiError, InvalidError, NotFoundError
+from mlops_assets.lakefs_server.errors import (
+    ApiError,
+    DamagedStoreError,
+    InvalidError,
+    NotFoundError,
+)
 from mlops_assets.lakefs_server.history import Commit
 
 _NODES_KEPT = 4096  # about 40 MB when all are full leaves
@@ -215,14 +220,18 @@ class Store:
         return commit._replace(parents=tuple(json.loads(row[2])), metadata=json.loads(row[5]))
 
     def _read_node(self, name: str) -> tree.Node:
-        row = (
-            self.database.connection()
-            .execute("SELECT body FROM nodes WHERE id = ?", (name,))
-            .fetchone()
+        return tree.decode(read_body(self.database.connection(), name))
+
+
+def read_body(connection: sqlite3.Connection, node: str) -> bytes:
+    """The stored bytes of a tree's node; raises DamagedStoreError if they are missing."""
+    row = connection.execute("SELECT body FROM nodes WHERE id = ?", (node,)).fetchone()
+    if row is None:
+        raise DamagedStoreError(
+            f"the lake lacks node {node[:12]} of its trees: restore its folder from a backup."
         )
-        if row is None:
-            raise RuntimeError(f"tree node {name} is missing: the store is damaged")
-        return tree.decode(row[0])
+    body: bytes = row[0]
+    return body
 
 
 def protection_etag(repository: Repository) -> str:

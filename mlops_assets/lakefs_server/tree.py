@@ -18,6 +18,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
+from mlops_assets.lakefs_server.blobs import Blob
+
 EMPTY = ""
 """The tree that never held an object, which a repository's first commit has.
 
@@ -39,6 +41,11 @@ class Entry(NamedTuple):
     mtime: int
     content_type: str
     metadata: dict[str, str]
+
+    @property
+    def blob(self) -> Blob:
+        """The object's bytes."""
+        return Blob(self.digest, self.size, self.etag)
 
     def same_object(self, other: Entry) -> bool:
         """Whether both are the same object to lakeFS: not where it lies nor when it was written."""
@@ -86,6 +93,14 @@ def decode(body: bytes) -> Node:
     if level == 0:
         return Node(0, [row[0] for row in rows], [Entry(*row[1:]) for row in rows])
     return Node(level, [row[1] for row in rows], [Child(*row) for row in rows])
+
+
+def pointers(body: bytes) -> tuple[list[str], list[str]]:
+    """What stored bytes of a node point at: the names of nodes, and the digests of blobs."""
+    level, rows = json.loads(body)
+    if level == 0:
+        return [], [row[1] for row in rows]
+    return [row[2] for row in rows], []
 
 
 def fingerprint(body: bytes) -> str:
