@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import random
@@ -23,7 +24,7 @@ from lakefs.reference import Reference
 from lakefs.repository import Repository
 from lakefs_sdk.exceptions import ApiException
 
-from mlops_assets.lakefs_server import EmbeddedServer, Endpoint
+from mlops_assets.lakefs_server import EmbeddedServer, Endpoint, retention
 from mlops_assets.lakefs_server.retention import sweep
 
 YOUNG = 0.2
@@ -238,6 +239,32 @@ def test_places_that_were_never_linked_go_after_a_day(state_dir: Path) -> None:
 
         assert (swept.leftovers, swept.blobs) == (1, 1)
         assert content(repository.branch("main")) == {"linked": b"linked"}
+
+
+@pytest.mark.parametrize("step", ["_forget_commits", "_mark", "_drop_nodes", "_unmarked"])
+def test_what_is_named_again_in_the_middle_of_a_sweep_stays(
+    repository: Repository, state_dir: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    objects = {f"table/{number}": b"%d" % number for number in range(100)}
+    gone = repository.branch("gone").create("main")
+    dropped = committed(gone, objects)
+    gone.delete()
+    aged(state_dir)
+    proceed = getattr(retention._Sweep, step)
+
+    def interrupted(*given: object) -> object:
+        monkeypatch.undo()
+        with contextlib.suppress(NotFoundException):
+            repository.branch("by-name").create(dropped)
+        committed(repository.branch("by-content").create("main"), objects)
+        return proceed(*given)
+
+    monkeypatch.setattr(retention._Sweep, step, interrupted)
+    sweep(state_dir, ())
+
+    for branch in repository.branches():
+        assert content(branch) == ({} if branch.id == "main" else objects)
+    assert {"by-content"} <= {branch.id for branch in repository.branches()}
 
 
 SWEEPER = """
