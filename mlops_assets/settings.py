@@ -8,6 +8,7 @@ to this class.
 from __future__ import annotations
 
 import os
+import re
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -18,6 +19,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parent.parent
 STATE_FORMAT = 1
+MAIN = "main"
+BRANCH_NAME = r"\w[-\w]*"
+BRANCH_MARK = "lakefs_branch"
 
 
 class SettingsError(Exception):
@@ -36,6 +40,7 @@ class Settings(BaseSettings):
         lakefs_repository: The repository that holds all tables.
         lakefs_branch: The base branch, which every step reads and publishes to.
         mlflow_tracking_uri: An MLflow registry's address; one in the state directory if None.
+        dagster_home_given: Dagster's record; `dagster_home` says where it lies if None.
     """
 
     # Never by the fields' own names: `HOME` would become the state directory.
@@ -54,18 +59,45 @@ class Settings(BaseSettings):
     lakefs_repository: str = Field(
         "mlops-assets", validation_alias="LAKEFS_REPOSITORY", pattern=r"^[a-z0-9][a-z0-9-]{2,62}$"
     )
-    lakefs_branch: str = Field("main", validation_alias="LAKEFS_BRANCH", pattern=r"^\w[-\w]*$")
+    lakefs_branch: str = Field(
+        "main", validation_alias="LAKEFS_BRANCH", pattern=rf"^{BRANCH_NAME}$"
+    )
     mlflow_tracking_uri: str | None = Field(None, validation_alias="MLFLOW_TRACKING_URI")
+    dagster_home_given: Path | None = Field(None, validation_alias="DAGSTER_HOME")
+
+    @property
+    def branch_home(self) -> Path:
+        """What is recorded of the work on the base branch: of `main`, the state directory itself.
+
+        Dagster's record knows no branches: work on two of them in one would show the content of
+        the one as the materialization of the other.
+        """
+        if self.lakefs_branch == MAIN:
+            return self.home
+        return self.home / "branches" / self.lakefs_branch
 
     @property
     def dagster_home(self) -> Path:
-        """Dagster's record, where `DAGSTER_HOME` names no other."""
-        return self.home / "dagster"
+        """Dagster's record: what `DAGSTER_HOME` names, else the base branch's own."""
+        return self.dagster_home_given or self.branch_home / "dagster"
 
     @property
     def mlflow_home(self) -> Path:
         """MLflow's database and artefacts, where `MLFLOW_TRACKING_URI` names no other."""
-        return self.home / "mlflow"
+        return self.branch_home / "mlflow"
+
+    def on_branch(self, name: str) -> Settings:
+        """The same with another base branch, and its record.
+
+        Raises:
+            SettingsError: The name is none that lakeFS takes, and so none for a folder.
+        """
+        if not re.fullmatch(BRANCH_NAME, name):
+            raise SettingsError(
+                f"{name!r} cannot name a branch: use letters, digits, '_' and '-', and begin with "
+                "no '-'."
+            )
+        return self.model_copy(update={"lakefs_branch": name, "dagster_home_given": None})
 
 
 @cache
@@ -103,6 +135,26 @@ def create_whole(path: Path, content: bytes) -> None:
         os.fsync(draft.fileno())
         with suppress(FileExistsError):
             os.link(draft.name, path)
+
+
+def check_record(dagster_home: Path, branch: str) -> None:
+    """Refuse to record work on a branch where the work on another is recorded.
+
+    Args:
+        dagster_home: Dagster's home. One that no command of ours made carries no mark.
+        branch: The base branch of the work.
+
+    Raises:
+        SettingsError: It records another branch.
+    """
+    mark = dagster_home / BRANCH_MARK
+    recorded = mark.read_text().strip() if mark.exists() else branch
+    if recorded != branch:
+        raise SettingsError(
+            f"DAGSTER_HOME {dagster_home} records the branch {recorded}, and LAKEFS_BRANCH is "
+            f"{branch}: unset DAGSTER_HOME, in .env too, to use the branch's own record, or "
+            f"correct LAKEFS_BRANCH."
+        )
 
 
 def open_state(home: Path) -> Path:

@@ -1,7 +1,7 @@
 """`mlops-assets doctor`: one check after another, each with a sentence and the way out.
 
-Looks and never repairs, since what it finds is what a run would meet; but for MLflow, which follows
-the lake: what it lacks is filled in.
+Looks and never repairs, since what it finds is what a run would meet; but for what follows the
+lake: what Dagster's record and MLflow lack of it is filled in.
 """
 
 from __future__ import annotations
@@ -90,6 +90,7 @@ def _examine_lake(found: Settings, *, deep: bool) -> Iterator[Check]:
     yield from _guarded("branch", lambda: [lake_checks.protection(lake)], found)
     yield from _guarded("tables", lambda: [lake_checks.tables(lake, deep=deep)], found)
     yield from _guarded("record", lambda: [lake_checks.record(lake, found, deep=deep)], found)
+    yield from _guarded("events", lambda: [lake_checks.reconciled(lake, found)], found)
     yield from _guarded("branches", lambda: [lake_checks.kept_branches(lake)], found)
     yield from _guarded(
         "mlflow", lambda: [lake_checks.projection(lake, find_tracking(found))], found

@@ -174,6 +174,31 @@ def _recorded(
         cursor = page.cursor
 
 
+def reconciled(lake: Lake, settings: Settings) -> Check:
+    """Whether Dagster's record names all that the base branch holds; what it lacks is recorded."""
+    import dagster as dg
+
+    from mlops_assets.components.reconciliation import report, unrecorded
+    from mlops_assets.definitions import defs
+
+    open_record(settings)
+    graph = defs().resolve_asset_graph()
+    with dg.DagsterInstance.get() as instance:
+        found = unrecorded(lake, instance, graph)
+        recorded = list(report(lake, instance, graph, found.partitions))
+    left = f" {found.recording} more are left to their runs." if found.recording else ""
+    if not recorded:
+        return passed("events", f"every partition on {lake.base_branch} is recorded.{left}")
+    first = recorded[0]
+    what = " ".join(filter(None, [first.asset_key.to_user_string(), first.partition]))
+    more = f" and {len(recorded) - 1} more" if len(recorded) > 1 else ""
+    return passed(
+        "events",
+        f"{what}{more} lay on {lake.base_branch} and no event named it: recorded as materialized."
+        f"{left}",
+    )
+
+
 def kept_branches(lake: Lake) -> Check:
     """What failed or running steps left for a post-mortem; never a problem."""
     kept = lake.work_branches()

@@ -3,42 +3,79 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mlops_assets.settings import ROOT, Settings, SettingsError, create_whole
+from mlops_assets.settings import (
+    BRANCH_MARK,
+    ROOT,
+    Settings,
+    SettingsError,
+    check_record,
+    create_whole,
+)
+
+if TYPE_CHECKING:
+    import dagster as dg
 
 INSTANCE_FILE = "dagster.yaml"
 EVENTS_AT_ONCE = 500
 TEMPLATE = ROOT / "infra" / INSTANCE_FILE
 
 
+@contextmanager
+def opened_record(settings: Settings) -> Iterator[dg.DagsterInstance]:
+    """Dagster's record of the settings' base branch; what this process records in stays as it was.
+
+    Raises:
+        SettingsError: It cannot be made, is no absolute path, or records another branch.
+    """
+    from dagster import DagsterInstance
+
+    before = os.environ.get("DAGSTER_HOME")
+    open_record(settings)
+    try:
+        with DagsterInstance.get() as instance:
+            yield instance
+    finally:
+        if before is None:
+            del os.environ["DAGSTER_HOME"]
+        else:
+            os.environ["DAGSTER_HOME"] = before
+
+
 def open_record(settings: Settings) -> Path:
     """Make Dagster's home ready, and tell this process and its children where it is.
 
-    A `DAGSTER_HOME` of the environment is obeyed; the state directory has one of its own. One
-    without `dagster.yaml` gets ours: under Dagster's own defaults telemetry is on.
+    A `DAGSTER_HOME` of the environment is obeyed; the state directory has one for each base branch.
+    One without `dagster.yaml` gets ours: under Dagster's own defaults telemetry is on.
 
     Returns:
         Dagster's home.
 
     Raises:
-        SettingsError: It cannot be made, or is no absolute path.
+        SettingsError: It cannot be made, is no absolute path, or records another branch.
     """
-    home = Path(os.environ.get("DAGSTER_HOME") or settings.dagster_home)
+    home = settings.dagster_home
     if not home.is_absolute():
         raise SettingsError(
             f"DAGSTER_HOME is {home}, which Dagster refuses: set it to an absolute path, or unset "
-            f"it to use {settings.dagster_home}."
+            f"it to use the one below {settings.branch_home}."
         )
     try:
         home.mkdir(parents=True, exist_ok=True)
-        if not (home / INSTANCE_FILE).exists():
-            create_whole(home / INSTANCE_FILE, TEMPLATE.read_bytes())
+        ours = {INSTANCE_FILE: TEMPLATE.read_bytes(), BRANCH_MARK: settings.lakefs_branch.encode()}
+        for name, content in ours.items():
+            if not (home / name).exists():
+                create_whole(home / name, content)
     except OSError as error:
         raise SettingsError(
             f"Dagster's home {home} cannot be used ({error.strerror}): free space there, correct "
             "its permissions, or set DAGSTER_HOME to another place."
         ) from error
+    check_record(home, settings.lakefs_branch)
     os.environ["DAGSTER_HOME"] = str(home)
     # Stored one by one, the events of a year of partitions took half of the main job's time.
     os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", str(EVENTS_AT_ONCE))

@@ -26,6 +26,7 @@ from mlops_assets.components.provenance import (
     RUN_ID,
     stable_json,
 )
+from mlops_assets.components.writer import this_writer
 from mlops_assets.lake import (
     Lake,
     Manifest,
@@ -175,6 +176,7 @@ def commit_metadata(
         RUN_ID: run.run_id,
         ROOT_RUN_ID: run.root_run_id or run.run_id,
         JOB: run.job_name,
+        **this_writer(),
         **environment(),
         **{f"{CODE_VERSION}{table}": str(versions[key]) for table, key in tables.items()},
         **({f"{CONFIG}{step}": stable_json(config)} if config else {}),
@@ -246,14 +248,14 @@ def materializations(
         parts = published.get(asset, [])
         shown = {
             part.key.partition: {
-                **_published_metadata(part),
+                **published_metadata(part),
                 **(metadata or {}).get(asset, {}).get(part.key.partition, {}),
             }
             for part in parts
         }
         for part in parts[-1:]:
             shown[part.key.partition] |= {
-                **_columns(part.manifest),
+                **columns(part.manifest),
                 **(of_asset or {}).get(asset, {}),
             }
         if len(parts) == 1:
@@ -272,7 +274,7 @@ def materializations(
                     asset_key=asset,
                     partition=keys[part.key.partition],
                     metadata=shown[part.key.partition],
-                    tags=_version_tags(part, provenance),
+                    tags=version_tags(part, provenance),
                 )
                 for part in parts
             ],
@@ -323,7 +325,13 @@ def _recorded_provenance(
         cursor = page.cursor
 
 
-def _version_tags(part: PublishedPartition, provenance: dg.DataProvenance | None) -> dict[str, str]:
+def version_tags(part: PublishedPartition, provenance: dg.DataProvenance | None) -> dict[str, str]:
+    """The tags by which Dagster tells what is stale.
+
+    Args:
+        part: What was published.
+        provenance: The code and the inputs that it was made with; None if that is not known.
+    """
     tags = {DATA_VERSION_TAG: part.manifest.data_version, DATA_VERSION_IS_OURS_TAG: "true"}
     if provenance is not None:
         tags[CODE_VERSION_TAG] = provenance.code_version
@@ -334,7 +342,8 @@ def _version_tags(part: PublishedPartition, provenance: dg.DataProvenance | None
     return tags
 
 
-def _published_metadata(part: PublishedPartition) -> dict[str, Any]:
+def published_metadata(part: PublishedPartition) -> dict[str, Any]:
+    """What the UI shows of a published partition, whatever it is of."""
     rows = {} if part.manifest.rows is None else {"dagster/partition_row_count": part.manifest.rows}
     return {
         "lake/commit": part.commit,
@@ -345,7 +354,7 @@ def _published_metadata(part: PublishedPartition) -> dict[str, Any]:
     }
 
 
-def _columns(manifest: Manifest) -> dict[str, Any]:
+def columns(manifest: Manifest) -> dict[str, Any]:
     """A table's columns and their types, as Dagster shows them; nothing where it is no table."""
     if not manifest.schema:
         return {}

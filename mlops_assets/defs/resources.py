@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 
 import dagster as dg
 
 from mlops_assets.lake import Credentials, Lake
-from mlops_assets.settings import Settings, SettingsError, open_state, settings
+from mlops_assets.settings import Settings, SettingsError, check_record, open_state, settings
 from mlops_assets.tracking.connection import Registry
 from mlops_assets.tracking.projection import Tracking
 
@@ -71,9 +71,13 @@ def _credentials(settings: Settings) -> Credentials:
     )
 
 
-def private_resources(lake: Lake) -> Mapping[str, object]:
-    """The resources of a run whose results are nobody's: a lake of its own, and no other record."""
-    return {"lake": lake, "tracking": None}
+def private_definitions(definitions: dg.Definitions, lake: Lake) -> dg.Definitions:
+    """The same assets for runs whose results are nobody's: over a lake of their own, unfollowed."""
+    return dg.Definitions(
+        assets=definitions.assets,
+        asset_checks=definitions.asset_checks,
+        resources={**(definitions.resources or {}), "lake": lake, "tracking": None},
+    )
 
 
 @dg.resource(description="MLflow, which follows what the lake holds.")
@@ -83,9 +87,12 @@ def tracking_resource() -> Tracking:
 
 
 @dg.resource(description="The versioned tables: one repository on a lakeFS server.")
-def lake_resource() -> Lake:
-    """The lake of this process's settings."""
-    return connect(settings())
+def lake_resource(context: dg.InitResourceContext) -> Lake:
+    """The lake of this process's settings, whose base branch is the one that Dagster records."""
+    found = settings()
+    if context.instance is not None and context.instance.is_persistent:
+        check_record(Path(context.instance.root_directory), found.lakefs_branch)
+    return connect(found)
 
 
 @dg.definitions

@@ -14,11 +14,17 @@ from mlops_assets.lake.errors import (
     MissingPartitionError,
     UnreachableLakeError,
 )
-from mlops_assets.lake.history import changes, find_file, find_version, makers
+from mlops_assets.lake.history import (
+    changed_between,
+    changes,
+    find_file,
+    find_version,
+    makers,
+)
 from mlops_assets.lake.inputs import Input, Version
 from mlops_assets.lake.manifest import File, Manifest
 from mlops_assets.lake.partition import Partition, TablePartition
-from mlops_assets.lake.snapshot import Snapshot
+from mlops_assets.lake.snapshot import Snapshot, StoredPartition
 from mlops_assets.lake.transaction import Publication, PublishedPartition, Transaction
 
 __all__ = [
@@ -34,10 +40,12 @@ __all__ = [
     "Publication",
     "PublishedPartition",
     "Snapshot",
+    "StoredPartition",
     "TablePartition",
     "Transaction",
     "UnreachableLakeError",
     "Version",
+    "changed_between",
     "changes",
     "find_file",
     "find_version",

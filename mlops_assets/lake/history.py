@@ -97,12 +97,20 @@ def _newest(
 
 def changes(lake: Lake, commit: str) -> list[TablePartition]:
     """The partitions that a commit brought or changed, against its first parent; in order."""
-    repo = lake.repo()
+    parents = lake.commit_info(commit)["parents"]
+    return changed_between(lake, parents[0], commit) if parents else []
+
+
+def changed_between(lake: Lake, before: str, now: str) -> list[TablePartition]:
+    """The partitions of one state that another lacks or holds otherwise; in order.
+
+    Args:
+        lake: Where.
+        before: The state to compare with: a commit or what names one.
+        now: The state.
+    """
     with lake.errors():
-        parents = repo.ref(commit).get_commit().parents
-        if not parents:
-            return []
-        diff: Iterator[Any] = repo.ref(parents[0]).diff(other_ref=commit, type="two_dot")
+        diff: Iterator[Any] = lake.repo().ref(before).diff(other_ref=now, type="two_dot")
         paths = [change.path for change in diff if change.type != "removed"]
     places = (path.rpartition("/") for path in paths)
     return sorted(TablePartition.from_folder(at) for at, _, name in places if name == MANIFEST_NAME)

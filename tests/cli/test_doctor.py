@@ -24,7 +24,7 @@ def test_a_good_state_passes_every_check_of_the_lake_and_the_record(
     found = checks(command("doctor", "--json", "--deep", MLOPS_HOME=state.home))
     assert list(found) == [
         *("python", "packages", "state", "dbt"),
-        *("lake", "branch", "tables", "record", "branches", "mlflow"),
+        *("lake", "branch", "tables", "record", "events", "branches", "mlflow"),
     ]
     assert [name for name, check in found.items() if not check["ok"] and name != "packages"] == []
 
