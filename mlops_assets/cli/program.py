@@ -302,3 +302,32 @@ def branch_drop(name: str, *, force: bool, debug: bool) -> None:  # noqa: ARG001
     from mlops_assets.cli.branch import drop
 
     click.echo(drop(name, force=force))
+
+
+@program.group()
+def lakefs() -> None:
+    """Look after the lake's own store."""
+
+
+@lakefs.command("gc")
+@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+@click.option(
+    "--older-than",
+    "days",
+    default=14,
+    show_default=True,
+    metavar="DAYS",
+    type=click.IntRange(1),
+    help="How old failed work is when it goes.",
+)
+@JSON
+@DEBUG
+def lakefs_gc(*, dry_run: bool, days: int, as_json: bool, debug: bool) -> None:
+    """Drop old work branches, and free what no branch, tag, model or report names any more."""
+    from mlops_assets.cli.lakefs_gc import collect
+
+    found = collect(days, dry_run=dry_run, debug=debug)
+    if as_json:
+        _print_json(found.to_json())
+    else:
+        click.echo(found.to_text())
