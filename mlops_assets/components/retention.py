@@ -20,7 +20,7 @@ from mlops_assets.lake.retention import (
     sweep_work_branches,
 )
 from mlops_assets.lakefs_server.retention import Swept, sweep
-from mlops_assets.tracking.connection import Registry
+from mlops_assets.tracking.connection import Registry, TrackingError
 from mlops_assets.tracking.pins import pinned_commits
 
 DAYS = 14
@@ -110,7 +110,12 @@ def sweep_all(places: Places, *, days: float = DAYS, dry_run: bool = False) -> S
         DamagedStoreError: The embedded store lacks something: restore it from a backup.
     """
     older_than = days * _DAY_SECONDS
-    pins = pinned_commits(places.registries)
+    try:
+        pins = pinned_commits(places.registries)
+    except TrackingError as error:
+        raise TrackingError(
+            f"nothing was swept, since nobody could say which commits models name: {error}"
+        ) from error
     branches = WorkBranches((), ())
     if places.lake.exists():
         branches = sweep_work_branches(places.lake, pins, older_than=older_than, dry_run=dry_run)
