@@ -5,8 +5,9 @@ any endpoint does (`api_*`).
 
 Plain ASGI and a look-up table: the main job sends thousands of small requests one after another
 from the same interpreter, so every layer in between would be paid thousands of times. A handler
-runs in the event loop's own thread, unless its route is marked slow: then in a worker thread, so
-that a large commit does not hold up everybody else.
+runs in the event loop's own thread, unless its route is marked slow or its request brings bytes to
+store: then in a worker thread, so that a large commit does not hold up everybody else, and several
+uploads hash and sync their bytes at once.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import hmac
 import json
 import logging
 import sqlite3
+import sys
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -35,6 +37,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 PREFIX = "/api/v1/"
 _IN_MEMORY_BYTES = 1 << 20
+_AT_ONCE_BYTES = 1 << 13  # what takes longer to store than to hand to another thread
 _SEND_BYTES = 1 << 20
 _JSON = (b"content-type", b"application/json")
 _TRUE = frozenset({"true", "True", "1"})
@@ -179,7 +182,7 @@ class App:
         host, port = scope["server"]
         request.base_url = f"http://{host}:{port}{PREFIX}"
         await self._read_body(request, receive, spool=route.takes_bytes)
-        if route.slow:
+        if route.slow or len(request.body) > _AT_ONCE_BYTES:
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self._workers, route.handler, request, *parts)
         return route.handler(request, *parts)
@@ -204,30 +207,45 @@ class App:
 
     async def _read_body(self, request: Request, receive: Receive, *, spool: bool) -> None:
         message = await receive()
-        body = message.get("body", b"")
-        if not message.get("more_body"):
-            request.body = body
-            return
-        pieces = [body]
-        size = len(body)
+        request.body = message.get("body", b"")
         form = request.headers.get(b"content-type", b"").startswith(b"multipart/")
-        while message.get("more_body") and (not spool or form or size <= _IN_MEMORY_BYTES):
-            message = await receive()
-            _check_connected(message)
-            pieces.append(message.get("body", b""))
-            size += len(pieces[-1])
-        if not message.get("more_body"):
-            request.body = b"".join(pieces)
-            return
+        most = _IN_MEMORY_BYTES if spool and not form else sys.maxsize
+        if message.get("more_body"):
+            message, rest = await _gather(receive, most)
+            request.body += rest
+        if message.get("more_body"):
+            request.blob = await self._spool(request.body, receive)
+
+    async def _spool(self, begun: bytes, receive: Receive) -> Blob:
+        """Store a body that is too large for memory; `begun` is what has come of it.
+
+        A megabyte is received while a worker thread hashes and writes the one before.
+        """
         loop = asyncio.get_running_loop()
         with self._blobs.writer() as writer:
-            for piece in pieces:
-                writer.write(piece)
-            while message.get("more_body"):
-                message = await receive()
-                _check_connected(message)
-                writer.write(message.get("body", b""))
-            request.blob = await loop.run_in_executor(self._workers, writer.finish)
+            message: dict[str, Any] = {"more_body": True}
+            written = loop.run_in_executor(self._workers, writer.write, begun)
+            try:
+                while message.get("more_body"):
+                    message, data = await _gather(receive, _IN_MEMORY_BYTES)
+                    await written
+                    written = loop.run_in_executor(self._workers, writer.write, data)
+            finally:
+                await written  # leaving the context closes the file that the worker writes to
+            return await loop.run_in_executor(self._workers, writer.finish)
+
+
+async def _gather(receive: Receive, most: int) -> tuple[dict[str, Any], bytes]:
+    """More of a body: the last message, and the bytes of all, up to some more than `most`."""
+    pieces: list[bytes] = []
+    size = 0
+    message: dict[str, Any] = {"more_body": True}
+    while message.get("more_body") and size <= most:
+        message = await receive()
+        _check_connected(message)
+        pieces.append(message.get("body", b""))
+        size += len(pieces[-1])
+    return message, b"".join(pieces)
 
 
 def _check_connected(message: dict[str, Any]) -> None:

@@ -20,7 +20,7 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from mlops_assets.lakefs_server.errors import ApiError, BusyStoreError
 
@@ -41,21 +41,14 @@ class Blob(NamedTuple):
     etag: str
 
 
-class BlobWriter:
-    """Takes bytes piece by piece; `finish` names and keeps them, leaving the context drops them.
+class _Draft:
+    """A temporary file beside the blobs, so that naming it is one rename; leaving it drops it."""
 
-    A writer holds a temporary file beside the blobs, so that naming it is one rename.
-    """
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
 
-    def __init__(self, store: BlobStore, draft: Path) -> None:
-        self._store = store
-        self._draft = draft
-        self._file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
-        self._sha256 = hashlib.sha256()
-        self._md5 = hashlib.md5(usedforsecurity=False)
-        self._size = 0
-
-    def __enter__(self) -> BlobWriter:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -64,10 +57,28 @@ class BlobWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
-            self._draft.unlink(missing_ok=True)
+        os.close(self._file)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path)  # noqa: PTH108 - a Path for each of a year's uploads is felt
+
+    def write(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._file, view) :]
+
+    def sync(self) -> None:
+        os.fsync(self._file)
+
+
+class BlobWriter:
+    """Takes bytes piece by piece; `finish` names and keeps them, leaving the context drops them."""
+
+    def __init__(self, store: BlobStore, draft: _Draft) -> None:
+        self._store = store
+        self._draft = draft
+        self._sha256 = hashlib.sha256()
+        self._md5 = hashlib.md5(usedforsecurity=False)
+        self._size = 0
 
     def write(self, data: bytes) -> None:
         """Append `data`.
@@ -78,9 +89,7 @@ class BlobWriter:
         self._sha256.update(data)
         self._md5.update(data)
         self._size += len(data)
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self._file, view) :]
+        self._draft.write(data)
 
     def finish(self) -> Blob:
         """Make the bytes durable under their name and describe them.
@@ -90,8 +99,7 @@ class BlobWriter:
         """
         blob = Blob(self._sha256.hexdigest(), self._size, self._md5.hexdigest())
         if not self._store.renew(blob):
-            os.fsync(self._file)
-            self._store.adopt(self._draft, blob.digest)
+            self._store.keep(self._draft, blob)
         return blob
 
 
@@ -122,7 +130,10 @@ class BlobStore:
 
     def path(self, digest: str) -> Path:
         """Absolute path of the blob with this SHA-256 hex digest, whether or not it exists."""
-        return Path(f"{self._root}/{digest[:2]}/{digest[2:]}")
+        return Path(self._place(digest))
+
+    def _place(self, digest: str) -> str:
+        return f"{self._root}/{digest[:2]}/{digest[2:]}"
 
     def renew(self, blob: Blob) -> bool:
         """Make a blob young, so that nothing frees it for a while; False if it is not stored.
@@ -171,7 +182,7 @@ class BlobStore:
     def _touch(self, blob: Blob) -> bool:
         if self.size(blob.digest) != blob.size:
             return False
-        os.utime(self.path(blob.digest))
+        os.utime(self._place(blob.digest))
         return True
 
     @contextlib.contextmanager
@@ -201,7 +212,7 @@ class BlobStore:
     def size(self, digest: str) -> int | None:
         """Bytes of the blob with this SHA-256 hex digest; None if it is not stored."""
         try:
-            return self.path(digest).stat().st_size
+            return os.stat(self._place(digest)).st_size  # noqa: PTH116 - as in `_Draft`
         except FileNotFoundError:
             return None
 
@@ -221,9 +232,14 @@ class BlobStore:
                     if _DIGEST.fullmatch(digest):
                         yield digest
 
-    def writer(self) -> BlobWriter:
+    @contextlib.contextmanager
+    def writer(self) -> Iterator[BlobWriter]:
         """Start a blob whose bytes arrive in pieces."""
-        return BlobWriter(self, Path(f"{self._prefix}{next(self._serial)}"))
+        with self._draft() as draft:
+            yield BlobWriter(self, draft)
+
+    def _draft(self) -> _Draft:
+        return _Draft(f"{self._prefix}{next(self._serial)}")
 
     def put(self, data: bytes) -> Blob:
         """Store `data`, once however often it is put.
@@ -237,9 +253,9 @@ class BlobStore:
             hashlib.md5(data, usedforsecurity=False).hexdigest(),
         )
         if not self.renew(blob):
-            with self.writer() as writer:
-                writer.write(data)
-                writer.finish()
+            with self._draft() as draft:
+                draft.write(data)
+                self.keep(draft, blob)
         return blob
 
     def put_file(self, source: Path) -> Blob:
@@ -253,10 +269,11 @@ class BlobStore:
                 writer.write(piece)
             return writer.finish()
 
-    def adopt(self, draft: Path, digest: str) -> None:
-        """Give the synced file `draft` its blob name."""
+    def keep(self, draft: _Draft, blob: Blob) -> None:
+        """Make a draft's bytes durable and give them their blob's name."""
+        draft.sync()
         with self._locked(fcntl.LOCK_SH):
-            draft.rename(self.path(digest))
+            os.rename(draft.path, self._place(blob.digest))  # noqa: PTH104 - as in `_Draft`
 
     def sync_names(self, digests: Iterable[str]) -> None:
         """Make the names of these blobs durable, before a commit points at them for good.
