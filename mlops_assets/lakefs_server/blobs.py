@@ -41,12 +41,29 @@ class Blob(NamedTuple):
     etag: str
 
 
-class _Draft:
-    """A temporary file beside the blobs, so that naming it is one rename; leaving it drops it."""
+class _Digests:
+    """Names bytes that come piece by piece."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self) -> None:
+        self._sha256 = hashlib.sha256()
+        self._md5 = hashlib.md5(usedforsecurity=False)
+        self._size = 0
+
+    def update(self, data: bytes) -> None:
+        self._sha256.update(data)
+        self._md5.update(data)
+        self._size += len(data)
+
+    def blob(self) -> Blob:
+        return Blob(self._sha256.hexdigest(), self._size, self._md5.hexdigest())
+
+
+class _Draft:
+    """A file beside the blobs, so that naming it is one rename; leaving the context drops it."""
+
+    def __init__(self, path: str, flags: int) -> None:
         self.path = path
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        self._file = os.open(path, flags | os.O_NOFOLLOW, 0o644)
 
     def __enter__(self) -> Self:
         return self
@@ -66,19 +83,20 @@ class _Draft:
         while view:
             view = view[os.write(self._file, view) :]
 
+    def read(self) -> bytes:
+        return os.read(self._file, _COPY_BYTES)
+
     def sync(self) -> None:
         os.fsync(self._file)
 
 
 class BlobWriter:
-    """Takes bytes piece by piece; `finish` names and keeps them, leaving the context drops them."""
+    """Takes bytes piece by piece; `finish` names and keeps them."""
 
     def __init__(self, store: BlobStore, draft: _Draft) -> None:
         self._store = store
         self._draft = draft
-        self._sha256 = hashlib.sha256()
-        self._md5 = hashlib.md5(usedforsecurity=False)
-        self._size = 0
+        self._digests = _Digests()
 
     def write(self, data: bytes) -> None:
         """Append `data`.
@@ -86,9 +104,7 @@ class BlobWriter:
         Raises:
             OSError: the disk is full or fails; leave the context to drop what was written.
         """
-        self._sha256.update(data)
-        self._md5.update(data)
-        self._size += len(data)
+        self._digests.update(data)
         self._draft.write(data)
 
     def finish(self) -> Blob:
@@ -97,10 +113,7 @@ class BlobWriter:
         Raises:
             OSError: the disk is full or fails; leave the context to drop what was written.
         """
-        blob = Blob(self._sha256.hexdigest(), self._size, self._md5.hexdigest())
-        if not self._store.renew(blob):
-            self._store.keep(self._draft, blob)
-        return blob
+        return self._store.keep(self._draft, self._digests.blob())
 
 
 class BlobStore:
@@ -234,12 +247,9 @@ class BlobStore:
 
     @contextlib.contextmanager
     def writer(self) -> Iterator[BlobWriter]:
-        """Start a blob whose bytes arrive in pieces."""
+        """Start a blob whose bytes arrive in pieces; leaving the context drops what is no blob."""
         with self._draft() as draft:
             yield BlobWriter(self, draft)
-
-    def _draft(self) -> _Draft:
-        return _Draft(f"{self._prefix}{next(self._serial)}")
 
     def put(self, data: bytes) -> Blob:
         """Store `data`, once however often it is put.
@@ -247,33 +257,45 @@ class BlobStore:
         Raises:
             OSError: the disk is full or fails; nothing of the blob remains.
         """
-        blob = Blob(
-            hashlib.sha256(data).hexdigest(),
-            len(data),
-            hashlib.md5(data, usedforsecurity=False).hexdigest(),
-        )
+        digests = _Digests()
+        digests.update(data)
+        blob = digests.blob()
         if not self.renew(blob):
             with self._draft() as draft:
                 draft.write(data)
                 self.keep(draft, blob)
         return blob
 
-    def put_file(self, source: Path) -> Blob:
-        """Store a copy of the file `source`.
+    def take(self, file: Path) -> Blob:
+        """Turn a file of the same file system into a blob; the file is gone then.
+
+        It is moved first, so that what is read is what is kept, whoever else knows its path.
 
         Raises:
-            OSError: it cannot be read, or the disk is full or fails.
+            FileNotFoundError: it is gone already.
+            OSError: it cannot be read, or the disk fails.
         """
-        with source.open("rb") as file, self.writer() as writer:
-            while piece := file.read(_COPY_BYTES):
-                writer.write(piece)
-            return writer.finish()
+        moved = self._next_path()
+        file.rename(moved)
+        digests = _Digests()
+        with _Draft(moved, os.O_RDONLY) as draft:
+            while data := draft.read():
+                digests.update(data)
+            return self.keep(draft, digests.blob())
 
-    def keep(self, draft: _Draft, blob: Blob) -> None:
-        """Make a draft's bytes durable and give them their blob's name."""
-        draft.sync()
-        with self._locked(fcntl.LOCK_SH):
-            os.rename(draft.path, self._place(blob.digest))  # noqa: PTH104 - as in `_Draft`
+    def _draft(self) -> _Draft:
+        return _Draft(self._next_path(), os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+
+    def _next_path(self) -> str:
+        return f"{self._prefix}{next(self._serial)}"
+
+    def keep(self, draft: _Draft, blob: Blob) -> Blob:
+        """Make a draft's bytes durable under their blob's name, unless they are stored already."""
+        if not self.renew(blob):
+            draft.sync()
+            with self._locked(fcntl.LOCK_SH):
+                os.rename(draft.path, self._place(blob.digest))  # noqa: PTH104 - as in `_Draft`
+        return blob
 
     def sync_names(self, digests: Iterable[str]) -> None:
         """Make the names of these blobs durable, before a commit points at them for good.

@@ -37,9 +37,11 @@ def find(store: Store, token: str, file: Path) -> Blob:
         return Blob(*row)
     if not file.is_file() or file.is_symlink():
         raise InvalidError("link address invalid: nothing was put down there")
-    blob = store.blobs.put_file(file)
+    try:
+        blob = store.blobs.take(file)
+    except FileNotFoundError:
+        raise InvalidError("link address invalid: somebody is linking it already") from None
     remember(store, token, blob)
-    file.unlink()
     return blob
 
 
