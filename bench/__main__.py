@@ -9,6 +9,8 @@ from pathlib import Path
 from bench.bookkeeping import BOOKKEEPING
 from bench.figures import Benchmark, Figure, append, machine_facts, table
 from bench.increment import INCREMENT
+from bench.lake_bytes import BYTES
+from bench.lake_scale import SCALE
 from bench.load import LOADING
 from bench.problem import PROBLEM
 from bench.processes import ROOT
@@ -17,7 +19,7 @@ from bench.year import YEAR
 
 BENCHMARKS = {
     benchmark.name: benchmark
-    for benchmark in (UPLOAD, LOADING, YEAR, INCREMENT, PROBLEM, BOOKKEEPING)
+    for benchmark in (UPLOAD, SCALE, BYTES, LOADING, YEAR, INCREMENT, PROBLEM, BOOKKEEPING)
 }
 RESULTS = ROOT / "bench" / "results.jsonl"
 

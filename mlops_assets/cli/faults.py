@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 
 # Their messages are whole sentences with the way out, written where they are raised.
 SENTENCES = {
+    "BusyStoreError",
     "CommandError",
     "ConflictError",
     "ContractError",
     "DagsterInvalidDefinitionError",
+    "DamagedStoreError",
     "FailedRunError",
     "LakeError",
     "MissingPartitionError",

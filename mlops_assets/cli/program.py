@@ -306,7 +306,7 @@ def branch_drop(name: str, *, force: bool, debug: bool) -> None:  # noqa: ARG001
 
 @program.group()
 def lakefs() -> None:
-    """Serve the lake's own store to tools outside, and manage the keys that let them in."""
+    """Look after the lake's own store: serve it to tools outside, and free what is not needed."""
 
 
 @lakefs.command("serve")
@@ -370,3 +370,27 @@ def lakefs_key_delete(access_key_id: str, *, debug: bool) -> None:  # noqa: ARG0
     from mlops_assets.cli.lakefs import delete_key
 
     delete_key(access_key_id)
+
+
+@lakefs.command("gc")
+@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+@click.option(
+    "--older-than",
+    "days",
+    default=14,
+    show_default=True,
+    metavar="DAYS",
+    type=click.IntRange(1),
+    help="How old failed work is when it goes.",
+)
+@JSON
+@DEBUG
+def lakefs_gc(*, dry_run: bool, days: int, as_json: bool, debug: bool) -> None:
+    """Drop old work branches, and free what no branch, tag, model or report names any more."""
+    from mlops_assets.cli.lakefs_gc import collect
+
+    found = collect(days, dry_run=dry_run, debug=debug)
+    if as_json:
+        _print_json(found.to_json())
+    else:
+        click.echo(found.to_text())

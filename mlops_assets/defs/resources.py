@@ -7,8 +7,9 @@ from pathlib import Path
 
 import dagster as dg
 
+from mlops_assets.components.retention import Places
 from mlops_assets.lake import Credentials, Lake
-from mlops_assets.settings import Settings, SettingsError, check_record, open_state, settings
+from mlops_assets.settings import MAIN, Settings, SettingsError, check_record, open_state, settings
 from mlops_assets.tracking.connection import Registry
 from mlops_assets.tracking.projection import Tracking
 
@@ -51,6 +52,25 @@ def find_tracking(settings: Settings) -> Tracking:
     """
     open_state(settings.home)
     return Tracking(Registry(settings.mlflow_tracking_uri, settings.mlflow_home))
+
+
+def sweep_places(settings: Settings) -> Places:
+    """Where what failed work left is swept.
+
+    Raises:
+        SettingsError: The configuration is incomplete, or the state directory not usable.
+    """
+    # Work on a data branch has a registry of its own, unless one is named for all.
+    recorded = (settings.home / "branches").glob("*/mlflow")
+    homes = [settings.on_branch(MAIN).mlflow_home, *recorded]
+    return Places(
+        lake=find_lake(settings),
+        store=None if settings.lakefs_endpoint else settings.home / "lakefs",
+        registries=[Registry(None, home) for home in homes]
+        if settings.mlflow_tracking_uri is None
+        else [Registry(settings.mlflow_tracking_uri, settings.mlflow_home)],
+        logs=settings.home / "logs",
+    )
 
 
 def _credentials(settings: Settings) -> Credentials:

@@ -6,6 +6,7 @@ that a failing server is one sentence wherever it is met.
 
 from __future__ import annotations
 
+import ipaddress
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,7 @@ from functools import cached_property
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from mlops_assets.lake.answers import be_patient
 from mlops_assets.lake.errors import ConflictError, LakeError, UnreachableLakeError
@@ -155,6 +157,18 @@ class Lake:
         with self.errors():
             found = self.client.sdk_client.config_api.get_config().storage_config
         return bool(found and found.pre_sign_support)
+
+    @cached_property
+    def on_this_machine(self) -> bool:
+        """Whether the server is reached on a loopback address and names files of its own.
+
+        The path that it then names for bytes to be put down is trusted: a server elsewhere must
+        not choose where this machine writes.
+        """
+        host = urlsplit(self.credentials.endpoint).hostname or ""
+        with suppress(ValueError):
+            return ipaddress.ip_address(host).is_loopback and not self.pre_signed
+        return host == "localhost" and not self.pre_signed
 
     @contextmanager
     def errors(self) -> Iterator[None]:

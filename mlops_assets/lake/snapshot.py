@@ -10,6 +10,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +33,7 @@ FEW_PARTITIONS = 16
 
 METADATA_KEY = "manifest"
 LOCAL_SCHEME = "local://"
+DOWNLOADS = "downloads"
 DOWNLOADS_AT_ONCE = 8
 
 
@@ -209,9 +211,11 @@ class Snapshot:
         return self._download(path, file)
 
     def _download(self, path: str, file: File) -> Path:
-        folder = self.lake.scratch / "downloads" / file.sha256[:2]
+        folder = self.lake.scratch / DOWNLOADS / file.sha256[:2]
         target = folder / file.sha256
-        if target.is_file():
+        # Copies that nobody has used for weeks are removed, by their times.
+        with suppress(FileNotFoundError):
+            os.utime(target)
             return target
         content: Any
         folder.mkdir(parents=True, exist_ok=True)

@@ -5,8 +5,9 @@ any endpoint does (`api_*`).
 
 Plain ASGI and a look-up table: the main job sends thousands of small requests one after another
 from the same interpreter, so every layer in between would be paid thousands of times. A handler
-runs in the event loop's own thread, unless its route is marked slow: then in a worker thread, so
-that a large commit does not hold up everybody else.
+runs in the event loop's own thread, unless its route is marked slow or its request brings bytes to
+store: then in a worker thread, so that a large commit does not hold up everybody else, and several
+uploads hash and sync their bytes at once.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 PREFIX = "/api/v1/"
 _IN_MEMORY_BYTES = 1 << 20
+_AT_ONCE_BYTES = 1 << 13  # what takes longer to store than to hand to another thread
 _SEND_BYTES = 1 << 20
 _MOST_JSON_BYTES = 64 << 20  # a commit that names a year's inputs has less than one MB
 _NUMBER = re.compile(r"-?[0-9]{1,18}")
@@ -197,7 +199,7 @@ class App:
             route.admit(request, *parts)
         request.base_url = _base_url(scope, headers)
         await self._read_body(request, receive, route)
-        if route.slow:
+        if route.slow or len(request.body) > _AT_ONCE_BYTES:
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self._workers, route.handler, request, *parts)
         return route.handler(request, *parts)
@@ -234,14 +236,22 @@ class App:
             request.content_type = form.finish()
 
     async def _spool(self, begun: bytes, receive: Receive, form: FormField | None) -> Blob:
-        """Store a body that is too large for memory; `begun` is what has come of its content."""
+        """Store a body that is too large for memory; `begun` is what has come of its content.
+
+        A megabyte is received while a worker thread hashes and writes the one before.
+        """
         loop = asyncio.get_running_loop()
         with self._blobs.writer() as writer:
-            writer.write(begun)
             more = True
-            while more:
-                data, more = await _gather(receive, _IN_MEMORY_BYTES)
-                writer.write(data if form is None else form.take(data))
+            written = loop.run_in_executor(self._workers, writer.write, begun)
+            try:
+                while more:
+                    data, more = await _gather(receive, _IN_MEMORY_BYTES)
+                    await written
+                    data = data if form is None else form.take(data)
+                    written = loop.run_in_executor(self._workers, writer.write, data)
+            finally:
+                await written  # leaving the context closes the file that the worker writes to
             if form is not None:
                 form.finish()  # before the bytes are kept
             return await loop.run_in_executor(self._workers, writer.finish)

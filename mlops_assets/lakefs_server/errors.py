@@ -43,5 +43,16 @@ class NoAccessKeyError(Exception):
     """The store has no access key, so a server for others would let nobody in."""
 
 
+class BusyStoreError(ApiError):
+    """Somebody holds a lock of the store for longer than any work takes (423)."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(423, message)
+
+
+class DamagedStoreError(Exception):
+    """Something that the store needs is missing from it."""
+
+
 class StoreFormatError(Exception):
     """The store directory was written by a newer version and is left untouched."""

@@ -58,22 +58,27 @@ class Objects:
         """Point a path of a branch at a stored blob.
 
         One statement, which holds only while the branch exists: a branch deleted during the
-        upload is a 404 and no orphan row.
+        upload is a 404 and no orphan row. The blob is claimed meanwhile: what was put down an
+        hour ago, or is copied from a branch that goes, may be freed at any other moment.
 
         Raises:
-            ApiError: 404 the branch is gone; 412 what the path holds does not meet the condition.
+            ApiError: 404 the branch is gone; 410 the blob is; 412 what the path holds does not
+                meet the condition.
         """
         refs.check_path(path)
-        if condition is not None:
-            with self._store.database.writing() as connection:
-                present = self._store.branch(self._repository, branch.name)
-                at = Resolved(present.head, present.id)
-                found = self._entry(at, path)
-                if not condition(found):
-                    raise ApiError(412, "path already exists" if found else "path has no object")
-                staged = _put(connection, branch, path, entry)
-        else:
-            staged = _put(self._store.database.connection(), branch, path, entry)
+        with self._store.blobs.claimed(entry.blob):
+            if condition is None:
+                staged = _put(self._store.database.connection(), branch, path, entry)
+            else:
+                with self._store.database.writing() as connection:
+                    present = self._store.branch(self._repository, branch.name)
+                    at = Resolved(present.head, present.id)
+                    found = self._entry(at, path)
+                    if not condition(found):
+                        raise ApiError(
+                            412, "path already exists" if found else "path has no object"
+                        )
+                    staged = _put(connection, branch, path, entry)
         if not staged:
             raise NotFoundError(f"branch '{branch.name}' not found")
 

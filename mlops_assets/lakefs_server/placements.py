@@ -14,11 +14,12 @@ from mlops_assets.lakefs_server.store import Store
 
 
 def remember(store: Store, token: str, blob: Blob) -> None:
-    """Note what has been put down under a token."""
-    store.database.connection().execute(
-        "INSERT OR REPLACE INTO placements (token, digest, size, etag) VALUES (?, ?, ?, ?)",
-        (token, *blob),
-    )
+    """Note what has been put down under a token; raises ApiError 410 if it was freed since."""
+    with store.blobs.claimed(blob):
+        store.database.connection().execute(
+            "INSERT OR REPLACE INTO placements (token, digest, size, etag) VALUES (?, ?, ?, ?)",
+            (token, *blob),
+        )
 
 
 def find(store: Store, token: str, file: Path) -> Blob:
@@ -36,9 +37,11 @@ def find(store: Store, token: str, file: Path) -> Blob:
         return Blob(*row)
     if not file.is_file() or file.is_symlink():
         raise InvalidError("link address invalid: nothing was put down there")
-    blob = store.blobs.put_file(file)
+    try:
+        blob = store.blobs.take(file)
+    except FileNotFoundError:
+        raise InvalidError("link address invalid: somebody is linking it already") from None
     remember(store, token, blob)
-    file.unlink()
     return blob
 
 

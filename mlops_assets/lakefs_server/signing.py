@@ -21,6 +21,9 @@ from mlops_assets.lakefs_server.blobs import BlobStore
 from mlops_assets.lakefs_server.credentials import SigningKey
 from mlops_assets.lakefs_server.errors import ApiError, InvalidError
 
+INCOMING = "incoming"
+"""The folder of a store directory where clients without signed URLs put bytes down."""
+
 _LIFE_SECONDS = 15 * 60
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -34,7 +37,7 @@ class Addresses:
         self.pre_sign = pre_sign
         self._blobs = blobs
         self._key = key
-        self._incoming = state_dir / "incoming"
+        self._incoming = state_dir / INCOMING
         self._incoming.mkdir(exist_ok=True)
 
     def of_blob(self, digest: str) -> str:

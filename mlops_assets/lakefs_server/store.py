@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections import OrderedDict
+from collections.abc import Mapping
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +19,12 @@ from typing import Any, NamedTuple
 from mlops_assets.lakefs_server import refs, tree
 from mlops_assets.lakefs_server.blobs import BlobStore
 from mlops_assets.lakefs_server.database import Database
-from mlops_assets.lakefs_server.errors import ApiError, InvalidError, NotFoundError
+from mlops_assets.lakefs_server.errors import (
+    ApiError,
+    DamagedStoreError,
+    InvalidError,
+    NotFoundError,
+)
 from mlops_assets.lakefs_server.history import Commit
 
 _NODES_KEPT = 4096  # about 40 MB when all are full leaves
@@ -65,6 +73,25 @@ class Page(NamedTuple):
     amount: int
 
 
+class _NodeCache:
+    """The nodes that were last used. Safe for any thread: each step of it is one call."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[str, tree.Node] = OrderedDict()
+
+    def get(self, name: str) -> tree.Node | None:
+        found = self._kept.get(name)
+        if found is not None:
+            with suppress(KeyError):  # another thread put it out since
+                self._kept.move_to_end(name)
+        return found
+
+    def put(self, name: str, node: tree.Node) -> None:
+        self._kept[name] = node
+        if len(self._kept) > _NODES_KEPT:
+            self._kept.popitem(last=False)
+
+
 class Store:
     """The rows and files of one store directory. Use from any thread."""
 
@@ -72,7 +99,7 @@ class Store:
         self.state_dir = state_dir
         self.database = Database(state_dir)
         self.blobs = BlobStore(state_dir)
-        self.node = lru_cache(_NODES_KEPT)(self._read_node)
+        self._nodes = _NodeCache()
         self.read_commit = lru_cache(_COMMITS_KEPT)(self._read_commit)
 
     def repository(self, name: str) -> Repository:
@@ -215,15 +242,35 @@ class Store:
         commit = Commit(*row)
         return commit._replace(parents=tuple(json.loads(row[2])), metadata=json.loads(row[5]))
 
-    def _read_node(self, name: str) -> tree.Node:
-        row = (
-            self.database.connection()
-            .execute("SELECT body FROM nodes WHERE id = ?", (name,))
-            .fetchone()
+    def node(self, name: str) -> tree.Node:
+        """A tree's node; raises DamagedStoreError if it is missing."""
+        found = self._nodes.get(name)
+        if found is None:
+            found = tree.decode(read_body(self.database.connection(), name))
+            self._nodes.put(name, found)
+        return found
+
+    def add_nodes(self, connection: sqlite3.Connection, nodes: Mapping[str, tree.Made]) -> None:
+        """Write a tree's nodes inside the caller's transaction; one that is there already stays."""
+        connection.executemany(
+            "INSERT OR IGNORE INTO nodes (id, body) VALUES (?, ?)",
+            ((name, made.body) for name, made in nodes.items()),
         )
-        if row is None:
-            raise RuntimeError(f"tree node {name} is missing: the store is damaged")
-        return tree.decode(row[0])
+        # The merge that follows a commit reads them; decoding them again took half of its time.
+        # Should the transaction fail, no stored tree names them, and nobody asks.
+        for name, made in nodes.items():
+            self._nodes.put(name, made.node)
+
+
+def read_body(connection: sqlite3.Connection, node: str) -> bytes:
+    """The stored bytes of a tree's node; raises DamagedStoreError if they are missing."""
+    row = connection.execute("SELECT body FROM nodes WHERE id = ?", (node,)).fetchone()
+    if row is None:
+        raise DamagedStoreError(
+            f"the lake lacks node {node[:12]} of its trees: restore its folder from a backup."
+        )
+    body: bytes = row[0]
+    return body
 
 
 def protection_etag(repository: Repository) -> str:

@@ -15,8 +15,10 @@ from __future__ import annotations
 import hashlib
 import json
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Set
+from typing import NamedTuple
+
+from mlops_assets.lakefs_server.blobs import Blob
 
 EMPTY = ""
 """The tree that never held an object, which a repository's first commit has.
@@ -30,6 +32,9 @@ _INNER_BITS = 5  # 32 children a node: a million objects are five levels
 _LAST_LEVEL = 6  # no boundaries above: paths whose hashes collide cannot make an endless tower
 
 
+_ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
 class Entry(NamedTuple):
     """An object: its blob, size in bytes, MD5 hex, write time (s), content type, user metadata."""
 
@@ -39,6 +44,11 @@ class Entry(NamedTuple):
     mtime: int
     content_type: str
     metadata: dict[str, str]
+
+    @property
+    def blob(self) -> Blob:
+        """The object's bytes."""
+        return Blob(self.digest, self.size, self.etag)
 
     def same_object(self, other: Entry) -> bool:
         """Whether both are the same object to lakeFS: not where it lies nor when it was written."""
@@ -50,20 +60,42 @@ class Entry(NamedTuple):
         )
 
 
-class Child(NamedTuple):
-    """A node as its parent lists it: first and last path under it, and its name."""
+class Node:
+    """A node: its level (0 is a leaf), its rows as they are stored, and the last path under each.
 
-    first: str
-    last: str
-    node: str
+    A row is a line of JSON: in a leaf a path and the fields of its entry, above the first path, the
+    last path and the name of a child. So two rows are the same object, or the same subtree, if
+    their bytes are, and a change parses and writes the rows that it touches: with whole nodes as
+    one JSON text, the first way, JSON was most of a commit among a million objects.
+    """
 
+    __slots__ = ("_entries", "keys", "level", "rows")
 
-class Node(NamedTuple):
-    """A decoded node: at level 0 paths and their entries, above last paths and children."""
+    def __init__(self, level: int, keys: list[str], rows: list[bytes]) -> None:
+        self.level = level
+        self.keys = keys
+        self.rows = rows
+        self._entries: list[tuple[str, Entry]] | None = None
 
-    level: int
-    keys: list[str]
-    items: list[Any]
+    @property
+    def first(self) -> str:
+        """The first path under this node."""
+        return self.keys[0] if self.level == 0 else _first(self.rows[0])
+
+    def entry(self, at: int) -> Entry:
+        """The entry in a row of a leaf."""
+        return _entry(self.rows[at])
+
+    def child(self, at: int) -> str:
+        """The name of the child in a row above."""
+        return _child(self.rows[at])
+
+    def entries(self) -> list[tuple[str, Entry]]:
+        """All of a leaf; parsed once, since listings come back to the same leaves."""
+        if self._entries is None:
+            rows = json.loads(b"[%s]" % b",".join(self.rows))
+            self._entries = [(path, Entry(*fields)) for path, *fields in rows]
+        return self._entries
 
 
 class Difference(NamedTuple):
@@ -77,15 +109,45 @@ class Difference(NamedTuple):
 Read = Callable[[str], Node]
 """Fetches a node by its name."""
 
-_T = TypeVar("_T")
-
 
 def decode(body: bytes) -> Node:
     """Turn stored bytes into a node."""
-    level, rows = json.loads(body)
-    if level == 0:
-        return Node(0, [row[0] for row in rows], [Entry(*row[1:]) for row in rows])
-    return Node(level, [row[1] for row in rows], [Child(*row) for row in rows])
+    head, *rows = body.split(b"\n")
+    level = int(head)
+    return Node(level, list(map(_first if level == 0 else _last, rows)), rows)
+
+
+def pointers(body: bytes) -> tuple[list[str], list[str]]:
+    """What a stored node points at: the names of nodes, and the digests of blobs."""
+    node = decode(body)
+    if node.level == 0:
+        return [], [entry.digest for _, entry in node.entries()]
+    return [_child(row) for row in node.rows], []
+
+
+def _row(*fields: object) -> bytes:
+    return _ENCODE(fields).encode()
+
+
+def _entry(row: bytes) -> Entry:
+    return Entry(*json.loads(row)[1:])
+
+
+def _first(row: bytes) -> str:
+    """The path that a row begins with."""
+    text = row[2 : row.index(b'"', 2)]
+    first: str = json.loads(row)[0] if b"\\" in text else text.decode()
+    return first
+
+
+def _last(row: bytes) -> str:
+    """The second path of a row above leaves."""
+    last: str = json.loads(row)[1] if b"\\" in row else row.split(b'"', 4)[3].decode()
+    return last
+
+
+def _child(row: bytes) -> str:
+    return row[-66:-2].decode()  # a row above leaves ends with 64 hex digits, a quote and a bracket
 
 
 def fingerprint(body: bytes) -> str:
@@ -110,8 +172,8 @@ def lookup(root: str, path: str, read: Read) -> Entry | None:
         if at == len(node.keys):
             return None
         if node.level == 0:
-            return node.items[at] if node.keys[at] == path else None
-        node = read(node.items[at].node)
+            return node.entry(at) if node.keys[at] == path else None
+        node = read(node.child(at))
 
 
 def scan(root: str, start: str, read: Read) -> Iterator[tuple[str, Entry]]:
@@ -121,10 +183,10 @@ def scan(root: str, start: str, read: Read) -> Iterator[tuple[str, Entry]]:
     node = read(root)
     at = bisect_left(node.keys, start)
     if node.level == 0:
-        yield from zip(node.keys[at:], node.items[at:], strict=True)
+        yield from node.entries()[at:]
         return
-    for child in node.items[at:]:
-        yield from scan(child.node, start, read)
+    for row in node.rows[at:]:
+        yield from scan(_child(row), start, read)
 
 
 def difference(
@@ -133,7 +195,8 @@ def difference(
     """Paths from `start` on, under `prefix`, whose objects differ; equal subtrees are skipped.
 
     The two sides advance together. What lies wholly before the other side's next path is that
-    side's alone; where two nodes overlap, the higher one is opened, or both.
+    side's alone; where two nodes overlap, the higher one is opened, or both, without the rows that
+    they share.
     """
     ours = _Side(left, max(start, prefix), read)
     theirs = _Side(right, max(start, prefix), read)
@@ -144,6 +207,9 @@ def difference(
         if a == b:
             ours.skip()
             theirs.skip()
+            continue
+        if a is not None and b is not None and a.level == b.level >= 0 and _overlap(a, b):
+            _open_both(ours, theirs, read)
             continue
         old = ours.advance() if _leads(a, b) else None
         new = theirs.advance() if _leads(b, a) else None
@@ -162,16 +228,28 @@ class _Head(NamedTuple):
     first: str
     last: str
     level: int
-    item: Any
+    row: bytes
 
 
 def _leads(head: _Head | None, other: _Head | None) -> bool:
     """Whether this side has to advance: it lies before the other, or spans it from higher up."""
     if head is None or other is None:
         return head is not None
-    if head.last < other.first or other.last < head.first:
+    if not _overlap(head, other):
         return head.last < other.first
     return head.level >= other.level
+
+
+def _overlap(head: _Head, other: _Head) -> bool:
+    return head.last >= other.first and other.last >= head.first
+
+
+def _open_both(ours: _Side, theirs: _Side, read: Read) -> None:
+    """Open the next nodes of both sides, which have one level, without what is equal in both."""
+    left, right = read(_child(ours.skip().row)), read(_child(theirs.skip().row))
+    shared = {*left.rows} & {*right.rows}
+    ours.push(left, shared)
+    theirs.push(right, shared)
 
 
 class _Side:
@@ -181,8 +259,9 @@ class _Side:
         self._read = read
         self._start = start
         self._heads: list[_Head] = []
-        if root != EMPTY and read(root).keys:
-            self._heads.append(_Head(*_span(root, read), read(root).level, root))
+        if root != EMPTY and (node := read(root)).keys:
+            row = _row(node.first, node.keys[-1], root)
+            self._heads.append(_Head(node.first, node.keys[-1], node.level, row))
 
     def head(self) -> _Head | None:
         """The next thing that does not lie wholly before the start."""
@@ -190,36 +269,38 @@ class _Side:
             self._heads.pop()
         return self._heads[-1] if self._heads else None
 
-    def skip(self) -> None:
+    def skip(self) -> _Head:
         """Pass the next thing unopened."""
-        self._heads.pop()
+        return self._heads.pop()
+
+    def push(self, node: Node, without: Set[bytes] = frozenset()) -> None:
+        """Put the rows of a node before all that is still to come."""
+        for key, row in zip(reversed(node.keys), reversed(node.rows), strict=True):
+            if row not in without:
+                first = key if node.level == 0 else _first(row)
+                self._heads.append(_Head(first, key, node.level - 1, row))
 
     def advance(self) -> Entry | None:
         """Pass the next thing if it is an object, which is returned; else open it."""
         head = self._heads.pop()
         if head.level < 0:
-            entry: Entry = head.item
-            return entry
-        node = self._read(head.item)
-        if node.level == 0:
-            rows = zip(node.keys, node.items, strict=True)
-            inside = [_Head(key, key, -1, entry) for key, entry in rows]
-        else:
-            inside = [_Head(c.first, c.last, node.level - 1, c.node) for c in node.items]
-        self._heads.extend(reversed(inside))
+            return _entry(head.row)
+        self.push(self._read(_child(head.row)))
         return None
 
 
-def _span(root: str, read: Read) -> tuple[str, str]:
-    node = read(root)
-    return (node.keys[0] if node.level == 0 else node.items[0].first), node.keys[-1]
+class Made(NamedTuple):
+    """A node that was made: as it is stored, and decoded."""
+
+    body: bytes
+    node: Node
 
 
 class Written(NamedTuple):
     """A changed tree: its name, and the nodes it needs that may not be stored yet, by name."""
 
     root: str
-    nodes: dict[str, bytes]
+    nodes: dict[str, Made]
 
 
 def change(root: str, edits: Mapping[str, Entry | None], read: Read) -> Written:
@@ -227,103 +308,111 @@ def change(root: str, edits: Mapping[str, Entry | None], read: Read) -> Written:
 
     Cost: a leaf and the nodes above it for each stretch of paths touched, not the tree.
     """
-    nodes: dict[str, bytes] = {}
+    nodes: dict[str, Made] = {}
     if root != EMPTY and not read(root).keys:
         root = EMPTY
     height = read(root).level if root != EMPTY else -1
-    pending: Mapping[str, Any] = edits
+    pending: dict[str, bytes | None] = {
+        path: None if entry is None else _row(path, *entry) for path, entry in edits.items()
+    }
     for level in range(height + 1):
         pending = _rewrite(root, level, pending, read, nodes)
-    top: dict[str, Any] = {}
+    top: dict[str, bytes] = {}
     if root != EMPTY:
-        whole = Child(*_span(root, read), root)
-        top[whole.last] = whole
-    items = _merged(top, pending)
+        whole = read(root)
+        top[whole.keys[-1]] = _row(whole.first, whole.keys[-1], root)
+    rows = _merged(top, pending)
     level = height + 1
-    while items and (level == 0 or len(items) > 1):
-        children = _chunks(items, level, nodes)
-        items = [(child.last, child) for child in children]
+    while rows and (level == 0 or len(rows) > 1):
+        rows = _chunks(rows, level, frozenset(), nodes)
         level += 1
-    if not items:
-        bare = _encode([], 0, nodes)
-        return Written(bare.node, nodes)
-    name: str = items[0][1].node
+    if not rows:
+        return Written(_store(0, [], [], nodes), nodes)
+    name = _child(rows[0][1])
     while True:
-        node = decode(nodes[name]) if name in nodes else read(name)
-        if node.level == 0 or len(node.items) > 1:
+        node = nodes[name].node if name in nodes else read(name)
+        if node.level == 0 or len(node.rows) > 1:
             return Written(name, nodes)
-        name = node.items[0].node
+        name = node.child(0)
 
 
 def _rewrite(
-    root: str, level: int, edits: Mapping[str, Any], read: Read, nodes: dict[str, bytes]
-) -> dict[str, Child | None]:
+    root: str, level: int, edits: Mapping[str, bytes | None], read: Read, nodes: dict[str, Made]
+) -> dict[str, bytes | None]:
     """Rewrite the nodes of one level that `edits` touch; what changes in the level above.
 
     A node that lost its boundary path runs on into the next one, as it would have been built.
     """
-    above: dict[str, Child | None] = {}
+    above: dict[str, bytes | None] = {}
     keys = sorted(edits)
     done = 0
     while done < len(keys):
         key: str | None = keys[done]
-        items: list[tuple[str, Any]] = []
+        rows: list[tuple[str, bytes]] = []
+        inner: set[str] = set()
         while key is not None:
-            child, following = _locate(root, level, key, read)
-            above[child.last] = None
-            upto = len(keys) if following is None else bisect_right(keys, child.last, done)
-            node = read(child.node)
-            held = dict(zip(node.keys, node.items, strict=True))
-            items += _merged(held, {key: edits[key] for key in keys[done:upto]})
+            node, following = _locate(root, level, key, read)
+            last = node.keys[-1]
+            above[last] = None
+            upto = len(keys) if following is None else bisect_right(keys, last, done)
+            inner.update(node.keys[:-1])
+            held = dict(zip(node.keys, node.rows, strict=True))
+            rows += _merged(held, {key: edits[key] for key in keys[done:upto]})
             done = upto
-            closed = not items or _is_boundary(items[-1][0], level)
+            closed = not rows or _is_boundary(rows[-1][0], level)
             key = None if closed else following
-        for fresh in _chunks(items, level, nodes):
-            above[fresh.last] = fresh
+        above.update(_chunks(rows, level, inner, nodes))
     return above
 
 
-def _locate(root: str, level: int, key: str, read: Read) -> tuple[Child, str | None]:
+def _locate(root: str, level: int, key: str, read: Read) -> tuple[Node, str | None]:
     """The node of `level` that holds or would hold `key`, and the first path after that node."""
-    child, following = Child(*_span(root, read), root), None
-    node = read(root)
+    node, following = read(root), None
     while node.level > level:
         at = min(bisect_left(node.keys, key), len(node.keys) - 1)
-        child = node.items[at]
-        if at + 1 < len(node.items):
-            following = node.items[at + 1].first
-        node = read(child.node)
-    return child, following
+        if at + 1 < len(node.rows):
+            following = _first(node.rows[at + 1])
+        node = read(node.child(at))
+    return node, following
 
 
-def _merged(held: dict[str, _T], edits: Mapping[str, _T | None]) -> list[tuple[str, _T]]:
-    for key, item in edits.items():
-        if item is None:
+def _merged(held: dict[str, bytes], edits: Mapping[str, bytes | None]) -> list[tuple[str, bytes]]:
+    for key, row in edits.items():
+        if row is None:
             held.pop(key, None)
         else:
-            held[key] = item
+            held[key] = row
     return sorted(held.items())
 
 
-def _chunks(items: list[tuple[str, Any]], level: int, nodes: dict[str, bytes]) -> list[Child]:
-    chunks: list[list[tuple[str, Any]]] = []
-    closed = True
-    for item in items:
-        if closed:
-            chunks.append([])
-        chunks[-1].append(item)
-        closed = _is_boundary(item[0], level)
-    return [_encode(chunk, level, nodes) for chunk in chunks]
+def _chunks(
+    rows: list[tuple[str, bytes]], level: int, inner: Set[str], nodes: dict[str, Made]
+) -> list[tuple[str, bytes]]:
+    """Rows as nodes, each of which becomes a row of the level above.
+
+    Args:
+        rows: The rows, each with the last path under it.
+        level: Their level.
+        inner: Paths that are known to end no node, since they stood within one.
+        nodes: Gets the nodes.
+    """
+    above: list[tuple[str, bytes]] = []
+    start = 0
+    for stop, (key, _) in enumerate(rows, 1):
+        if stop == len(rows) or (key not in inner and _is_boundary(key, level)):
+            chunk = rows[start:stop]
+            first = chunk[0][0] if level == 0 else _first(chunk[0][1])
+            name = _store(level, [key for key, _ in chunk], [row for _, row in chunk], nodes)
+            above.append((key, _row(first, key, name)))
+            start = stop
+    return above
 
 
-def _encode(chunk: list[tuple[str, Any]], level: int, nodes: dict[str, bytes]) -> Child:
-    rows = [[key, *entry] for key, entry in chunk] if level == 0 else [item for _, item in chunk]
-    body = json.dumps([level, rows], ensure_ascii=False, separators=(",", ":")).encode()
+def _store(level: int, keys: list[str], rows: list[bytes], nodes: dict[str, Made]) -> str:
+    body = b"\n".join([b"%d" % level, *rows])
     name = fingerprint(body)
-    nodes[name] = body
-    if not chunk:
-        return Child("", "", name)
-    return Child(chunk[0][0] if level == 0 else chunk[0][1].first, chunk[-1][0], name)
+    nodes[name] = Made(body, Node(level, keys, rows))
+    return name
 
 
 def _is_boundary(key: str, level: int) -> bool:

@@ -99,13 +99,14 @@ class Versions:
             base = self._merge_base(source, destination)
             if base.tree == source.tree and not (options.force or options.allow_empty):
                 raise InvalidError("no changes")
-            outcome = three_way(
-                base.tree, source.tree, destination.tree, self._store.node, options.strategy
-            )
-            if outcome.conflicts:
-                raise ApiError(409, "conflict found", body={"reference": ""})
             root = source.tree
+            # Where the branch has not moved, nothing can conflict and nothing needs comparing.
             if destination.tree != base.tree:
+                outcome = three_way(
+                    base.tree, source.tree, destination.tree, self._store.node, options.strategy
+                )
+                if outcome.conflicts:
+                    raise ApiError(409, "conflict found", body={"reference": ""})
                 root = self._change(connection, destination.tree, outcome.edits)
             said = message._replace(
                 text=message.text or f"Merge '{source_ref}' into '{branch_name}'",
@@ -192,7 +193,7 @@ class Versions:
             right = self._store.resolve(self._repository, right_ref)
             commit = self._read(right.commit)
             root = commit.tree
-            added: Mapping[str, bytes] = {}
+            added: Mapping[str, tree.Made] = {}
             if kind == "three_dot":
                 left = self._merge_base(commit, left)
             elif right.staging is not None:
@@ -200,7 +201,7 @@ class Versions:
                 root, added = tree.change(root, edits, self._store.node)
 
             def read(name: str) -> tree.Node:
-                return tree.decode(added[name]) if name in added else self._store.node(name)
+                return added[name].node if name in added else self._store.node(name)
 
             found = tree.difference(left.tree, root, read, start, page.prefix)
             return list(islice(found, page.amount + 1))
@@ -288,9 +289,7 @@ class Versions:
         if not edits:
             return root
         written = tree.change(root, edits, self._store.node)
-        connection.executemany(
-            "INSERT OR IGNORE INTO nodes (id, body) VALUES (?, ?)", written.nodes.items()
-        )
+        self._store.add_nodes(connection, written.nodes)
         return written.root
 
     def _advance(self, connection: sqlite3.Connection, branch: Branch, commit: Commit) -> Commit:

@@ -59,7 +59,16 @@ class Registry:
     @property
     def address(self) -> str:
         """What MLflow is to connect to."""
-        return self.uri or f"sqlite:///{self.folder / 'mlflow.db'}"
+        return self.uri or f"sqlite:///{self._database}"
+
+    @property
+    def _database(self) -> Path:
+        return self.folder / "mlflow.db"
+
+    @property
+    def exists(self) -> bool:
+        """Whether anything can be in it: its own database is made when it is first opened."""
+        return self.uri is not None or self._database.exists()
 
     @property
     def shown(self) -> str:

@@ -161,13 +161,13 @@ class Tracking:
             experiment = self.registry.experiment(problem)
             finished = [
                 run.data.tags
-                for run in _pages(lambda at: client.search_runs([experiment], page_token=at))
+                for run in pages(lambda at: client.search_runs([experiment], page_token=at))
                 if run.info.status == "FINISHED"
             ]
             versions = _versions(client, f"name LIKE '{problem}.%'")
             aliases = {
                 model.name: str(model.aliases.get(CHAMPION_ALIAS))
-                for model in _pages(
+                for model in pages(
                     lambda at: client.search_registered_models(
                         f"name LIKE '{problem}.%'", page_token=at
                     )
@@ -309,7 +309,7 @@ def _named(name: str) -> str:
 
 
 def _versions(client: MlflowClient, wanted: str) -> list[ModelVersion]:
-    return list(_pages(lambda at: client.search_model_versions(wanted, page_token=at)))
+    return list(pages(lambda at: client.search_model_versions(wanted, page_token=at)))
 
 
 def _same(client: MlflowClient, name: str, pin: ModelPin) -> list[str]:
@@ -326,7 +326,7 @@ def _pin(tags: Mapping[str, str]) -> tuple[str | None, str | None]:
     return tags.get(PARTITION), tags.get(SHA256)
 
 
-def _pages(search: Callable[[str | None], PagedList[Any]]) -> Iterator[Any]:
+def pages(search: Callable[[str | None], PagedList[Any]]) -> Iterator[Any]:
     """Everything that a search finds, which MLflow answers in pages."""
     token = None
     while True:

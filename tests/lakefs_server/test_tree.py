@@ -35,7 +35,7 @@ class Nodes:
 
     def change(self, root: str, edits: dict[str, Entry | None]) -> str:
         written = tree.change(root, edits, self)
-        self.bodies |= written.nodes
+        self.bodies |= {name: made.body for name, made in written.nodes.items()}
         return written.root
 
     def objects(self, root: str) -> dict[str, Entry]:
@@ -97,7 +97,7 @@ def test_a_small_change_of_a_large_tree_reads_and_writes_few_nodes() -> None:
     written = tree.change(root, edits, nodes)
     assert len(written.nodes) <= 8
     assert nodes.reads <= 40
-    nodes.bodies |= written.nodes
+    nodes.bodies |= {name: made.body for name, made in written.nodes.items()}
     nodes.reads = 0
     assert len(list(tree.difference(root, written.root, nodes))) == 10
     assert nodes.reads <= 30
