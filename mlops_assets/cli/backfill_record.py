@@ -89,7 +89,7 @@ def _add(
     tags: Mapping[str, str],
     title: str | None,
 ) -> PartitionBackfill:
-    backfill = PartitionBackfill.from_asset_graph_subset(
+    backfill: PartitionBackfill = PartitionBackfill.from_asset_graph_subset(
         backfill_id=make_new_backfill_id(),
         backfill_timestamp=time.time(),
         tags=tags,
@@ -109,7 +109,7 @@ def find(instance: dg.DagsterInstance, backfill_id: str) -> PartitionBackfill:
     Raises:
         RequestError: There is no such backfill, or it is none of assets.
     """
-    found = instance.get_backfill(backfill_id)
+    found: PartitionBackfill | None = instance.get_backfill(backfill_id)
     if found is None:
         known = [backfill.backfill_id for backfill in instance.get_backfills(limit=3)]
         newest = f"the newest are {', '.join(known)}" if known else "there is none"

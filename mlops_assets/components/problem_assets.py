@@ -285,6 +285,7 @@ class ProblemAssets:
                     make,
                     parameters=parameters,
                     published=followed(context, tracking, lake, Tracking.record_report),
+                    also=gate_checks.evaluations(context, judged),
                 )
             else:
                 snapshot = lake.snapshot()
@@ -292,7 +293,7 @@ class ProblemAssets:
                     report = publishing.table_partition(report_key, partition)
                     judgement = Judgement.from_json(snapshot.read(report, GATES_FILE))
                     judged[partition] = judgement.gates
-            yield from gate_checks.evaluations(context, judged)
+                yield from gate_checks.evaluations(context, judged)
 
         return report_asset
 
@@ -351,6 +352,7 @@ class ProblemAssets:
                 make,
                 parameters=parameters,
                 published=followed(context, tracking, lake, Tracking.record_champion),
+                chain=lambda partition: dict(partition.values)[problem.segment],
             )
 
         return champion_asset
