@@ -43,8 +43,8 @@ help: ## Show this list
 run: .venv/.product .env ## Run the main job: a year of flights from raw data to evaluated models
 	@$(BIN)/mlops-assets run
 
-ui: .venv/.product .env ## Open the Dagster UI with its daemon on 127.0.0.1:3000, MLflow's on 127.0.0.1:5000
-	@$(BIN)/mlops-assets ui
+ui: .venv/.product .env ## Open the Dagster UI with its daemon on 127.0.0.1:3000, MLflow's on 127.0.0.1:5000; BRANCH=name for a data branch
+	@$(BIN)/mlops-assets ui $(if $(BRANCH),--branch "$(BRANCH)")
 
 test: .venv/.test ## Run every test
 	@$(BIN)/python -m pytest -n 2 --dist loadfile

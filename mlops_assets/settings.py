@@ -8,6 +8,7 @@ to this class.
 from __future__ import annotations
 
 import os
+import re
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -19,6 +20,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 ROOT = Path(__file__).resolve().parent.parent
 STATE_FORMAT = 1
 MAIN = "main"
+BRANCH_NAME = r"\w[-\w]*"
 BRANCH_MARK = "lakefs_branch"
 
 
@@ -57,7 +59,9 @@ class Settings(BaseSettings):
     lakefs_repository: str = Field(
         "mlops-assets", validation_alias="LAKEFS_REPOSITORY", pattern=r"^[a-z0-9][a-z0-9-]{2,62}$"
     )
-    lakefs_branch: str = Field("main", validation_alias="LAKEFS_BRANCH", pattern=r"^\w[-\w]*$")
+    lakefs_branch: str = Field(
+        "main", validation_alias="LAKEFS_BRANCH", pattern=rf"^{BRANCH_NAME}$"
+    )
     mlflow_tracking_uri: str | None = Field(None, validation_alias="MLFLOW_TRACKING_URI")
     dagster_home_given: Path | None = Field(None, validation_alias="DAGSTER_HOME")
 
@@ -83,7 +87,16 @@ class Settings(BaseSettings):
         return self.branch_home / "mlflow"
 
     def on_branch(self, name: str) -> Settings:
-        """The same with another base branch, and its record."""
+        """The same with another base branch, and its record.
+
+        Raises:
+            SettingsError: The name is none that lakeFS takes, and so none for a folder.
+        """
+        if not re.fullmatch(BRANCH_NAME, name):
+            raise SettingsError(
+                f"{name!r} cannot name a branch: use letters, digits, '_' and '-', and begin with "
+                "no '-'."
+            )
         return self.model_copy(update={"lakefs_branch": name, "dagster_home_given": None})
 
 

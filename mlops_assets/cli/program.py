@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 
 import click
 
@@ -290,12 +291,84 @@ def doctor(*, deep: bool, as_json: bool, debug: bool) -> int:  # noqa: ARG001 - 
 @program.command()
 @click.option("--port", default=3000, show_default=True, type=PORT)
 @click.option("--mlflow-port", default=UI_PORT, show_default=True, type=PORT)
+@click.option("--branch", metavar="NAME", help="A data branch, with its own record.")
 @DEBUG
-def ui(port: int, mlflow_port: int, *, debug: bool) -> None:
+def ui(port: int, mlflow_port: int, branch: str | None, *, debug: bool) -> None:
     """Serve the Dagster UI with its daemon, and MLflow's, on 127.0.0.1, until Ctrl-C.
 
     MLflow's is left out where MLFLOW_TRACKING_URI names a registry.
     """
     from mlops_assets.cli.ui import serve_ui
 
-    serve_ui(port, mlflow_port, debug=debug)
+    serve_ui(port, mlflow_port, branch, debug=debug)
+
+
+@program.group()
+def branch() -> None:
+    """Work on a zero-copy branch of all data, with a Dagster record of its own."""
+
+
+@branch.command("create")
+@click.argument("name")
+@click.option("--from", "source", metavar="REF", help="A commit, branch or tag; else the base.")
+@DEBUG
+def branch_create(name: str, source: str | None, *, debug: bool) -> None:
+    """Branch all data, in no time whatever its size, with a record that knows what is there."""
+    from mlops_assets.cli.branch import create
+
+    click.echo(create(name, source, debug=debug))
+
+
+@branch.command("list")
+@JSON
+@DEBUG
+def branch_list(*, as_json: bool, debug: bool) -> None:  # noqa: ARG001 - main reads --debug
+    """Show the data branches and how much each has changed."""
+    from mlops_assets.cli.branch import standings, standings_text
+
+    listed = standings()
+    if as_json:
+        _print_json([asdict(one) for one in listed])
+    else:
+        click.echo(standings_text(listed))
+
+
+@branch.command("diff")
+@click.argument("name")
+@JSON
+@DEBUG
+def branch_diff(name: str, *, as_json: bool, debug: bool) -> None:  # noqa: ARG001 - main reads --debug
+    """Show the tables, partitions, rows and metrics that a data branch changes."""
+    from mlops_assets.cli.branch import diff
+
+    found = diff(name)
+    if as_json:
+        _print_json(found.to_json())
+    else:
+        click.echo(found.to_text())
+
+
+@branch.command("merge")
+@click.argument("name")
+@JSON
+@DEBUG
+def branch_merge(name: str, *, as_json: bool, debug: bool) -> None:
+    """Publish all of a data branch at once, after the checks pass on the merged commit."""
+    from mlops_assets.cli.branch import merge
+
+    merged = merge(name, debug=debug)
+    if as_json:
+        _print_json(merged.to_json())
+    else:
+        click.echo(merged.to_text())
+
+
+@branch.command("drop")
+@click.argument("name")
+@click.option("--force", is_flag=True, help="Even if a run is recorded as working on it.")
+@DEBUG
+def branch_drop(name: str, *, force: bool, debug: bool) -> None:  # noqa: ARG001 - main reads --debug
+    """Take a data branch away, with its record, without a trace."""
+    from mlops_assets.cli.branch import drop
+
+    click.echo(drop(name, force=force))

@@ -63,15 +63,10 @@ class Rebuild:
     @cached_property
     def _job(self) -> dg.JobDefinition:
         """All assets, over this rebuild's lake."""
-        import dagster as dg
+        from mlops_assets.defs.resources import private_definitions
 
-        from mlops_assets.defs.resources import private_resources
-
-        return dg.Definitions(
-            assets=self.definitions.assets,
-            asset_checks=self.definitions.asset_checks,
-            resources={**(self.definitions.resources or {}), **private_resources(self.lake)},
-        ).resolve_implicit_global_asset_job_def()
+        private = private_definitions(self.definitions, self.lake)
+        return private.resolve_implicit_global_asset_job_def()
 
     def places(self, step: Step) -> list[TablePartition]:
         """The lake's names of what a step makes, asset by asset."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mlops_assets.settings import (
     BRANCH_MARK,
@@ -14,9 +17,33 @@ from mlops_assets.settings import (
     create_whole,
 )
 
+if TYPE_CHECKING:
+    import dagster as dg
+
 INSTANCE_FILE = "dagster.yaml"
 EVENTS_AT_ONCE = 500
 TEMPLATE = ROOT / "infra" / INSTANCE_FILE
+
+
+@contextmanager
+def opened_record(settings: Settings) -> Iterator[dg.DagsterInstance]:
+    """Dagster's record of the settings' base branch; what this process records in stays as it was.
+
+    Raises:
+        SettingsError: It cannot be made, is no absolute path, or records another branch.
+    """
+    from dagster import DagsterInstance
+
+    before = os.environ.get("DAGSTER_HOME")
+    open_record(settings)
+    try:
+        with DagsterInstance.get() as instance:
+            yield instance
+    finally:
+        if before is None:
+            del os.environ["DAGSTER_HOME"]
+        else:
+            os.environ["DAGSTER_HOME"] = before
 
 
 def open_record(settings: Settings) -> Path:

@@ -54,20 +54,26 @@ class Server:
         return f"http://{HOST}:{self.port}"
 
 
-def serve_ui(port: int, mlflow_port: int, *, debug: bool) -> None:
+def serve_ui(port: int, mlflow_port: int, branch: str | None, *, debug: bool) -> None:
     """Serve the UIs until somebody stops them, and end all that was started for them.
 
     Args:
         port: Dagster's port on 127.0.0.1.
         mlflow_port: MLflow's, which is served where no registry of others is configured.
+        branch: The data branch to work on; the settings' base branch if None.
         debug: Show the servers' words instead of writing them to a file.
 
     Raises:
         SettingsError: The settings or the state directory are not usable.
         CommandError: A port is taken, or a server did not start.
     """
-    found = settings()
+    found = settings() if branch is None else settings().on_branch(branch)
     home = open_state(found.home)
+    if branch is not None and not found.dagster_home.is_dir():
+        raise CommandError(
+            f"there is no data branch {branch} here: `mlops-assets branch create {branch}` makes "
+            "it."
+        )
     open_record(found)
     wanted = servers(found, port, mlflow_port)
     for server in wanted:
@@ -109,7 +115,11 @@ def _dagster(port: int, found: Settings) -> Server:
             *("-w", str(ROOT / "workspace.yaml"), "-h", HOST, "-p", str(port)),
         ],
         probe="/server_info",
-        environment={"MLOPS_HOME": str(found.home), **source},
+        environment={
+            "MLOPS_HOME": str(found.home),
+            "LAKEFS_BRANCH": found.lakefs_branch,
+            **source,
+        },
     )
 
 

@@ -82,6 +82,28 @@ def build(
         database: The DuckDB file to build in; its folder takes dbt's own files.
         variables: dbt's variables for this invocation.
     """
+    return _invoke("build", project, prepared, models, database, variables)
+
+
+def test(
+    project: Path,
+    prepared: Path,
+    tests: Sequence[str],
+    database: Path,
+    variables: Mapping[str, Any],
+) -> BuildOutcome:
+    """Run tests on what a database holds already; the arguments are those of `build`."""
+    return _invoke("test", project, prepared, tests, database, variables)
+
+
+def _invoke(
+    command: str,
+    project: Path,
+    prepared: Path,
+    selected: Sequence[str],
+    database: Path,
+    variables: Mapping[str, Any],
+) -> BuildOutcome:
     from dbt.artifacts.schemas.run import RunExecutionResult
     from dbt.cli.main import dbtRunner
 
@@ -94,9 +116,9 @@ def build(
     (scratch / "profiles.yml").write_text(json.dumps(profile(project, database)))
     result = dbtRunner(manifest=manifest).invoke(
         [
-            "build",
+            command,
             *arguments(project, scratch, target),
-            *("--select", *models),
+            *("--select", *selected),
             *("--vars", json.dumps(dict(variables))),
             "--no-write-json",
         ]

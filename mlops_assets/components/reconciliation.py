@@ -56,6 +56,7 @@ def unrecorded(
     graph: dg.AssetGraph,
     *,
     since: str | None = None,
+    by_others: bool = False,
 ) -> Unrecorded:
     """Compare the base branch with Dagster's record.
 
@@ -64,6 +65,8 @@ def unrecorded(
         instance: The record of its base branch.
         graph: The assets.
         since: An earlier head that was recorded whole: only tables that changed are looked at.
+        by_others: Whether the content came from another branch, whose writers, alive or not,
+            record it elsewhere.
 
     Raises:
         LakeError: The lake does not answer, or a manifest is not readable.
@@ -93,7 +96,10 @@ def unrecorded(
             PublishedPartition(key, lacking[key], commit, pin, changed=True)
             for key, (commit, pin) in makers(lake, head.commit, lacking).items()
         ]
-        left = {commit: _to_its_writer(lake, commit) for commit in {part.commit for part in parts}}
+        left = {
+            commit: not by_others and _to_its_writer(lake, commit)
+            for commit in {part.commit for part in parts}
+        }
         found += sorted((part for part in parts if not left[part.commit]), key=lambda p: p.key)
         recording += sum(left[part.commit] for part in parts)
     return Unrecorded(looked_at, found, recording)
@@ -131,11 +137,12 @@ def materializations(
 
     Each is made when it is asked for, since it names the newest records of its inputs.
     """
-    commits: dict[str, Mapping[str, Any]] = {}
+    provenance: dict[tuple[dg.AssetKey, str], dg.DataProvenance] = {}
     for part in partitions:
-        if part.commit not in commits:
-            commits[part.commit] = lake.commit_info(part.commit)
         asset = dg.AssetKey(part.key.table.split("/"))
+        made = asset, part.commit
+        if made not in provenance:
+            provenance[made] = _provenance(instance, graph, asset, lake.commit_info(part.commit))
         yield dg.AssetMaterialization(
             asset_key=asset,
             partition=_partition_key(graph, asset, part.key),
@@ -144,9 +151,7 @@ def materializations(
                 **publishing.columns(part.manifest),
                 HOW: RECONCILED,
             },
-            tags=publishing.version_tags(
-                part, _provenance(instance, graph, asset, commits[part.commit])
-            ),
+            tags=publishing.version_tags(part, provenance[made]),
         )
 
 

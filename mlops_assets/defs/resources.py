@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -72,9 +71,13 @@ def _credentials(settings: Settings) -> Credentials:
     )
 
 
-def private_resources(lake: Lake) -> Mapping[str, object]:
-    """The resources of a run whose results are nobody's: a lake of its own, and no other record."""
-    return {"lake": lake, "tracking": None}
+def private_definitions(definitions: dg.Definitions, lake: Lake) -> dg.Definitions:
+    """The same assets for runs whose results are nobody's: over a lake of their own, unfollowed."""
+    return dg.Definitions(
+        assets=definitions.assets,
+        asset_checks=definitions.asset_checks,
+        resources={**(definitions.resources or {}), "lake": lake, "tracking": None},
+    )
 
 
 @dg.resource(description="MLflow, which follows what the lake holds.")

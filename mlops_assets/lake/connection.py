@@ -204,18 +204,29 @@ class Lake:
 
     def _protect(self) -> None:
         """Add the base branch to the protection rules, keeping the rules that others add."""
+        self._set_protected(self.base_branch, protected=True)
+
+    def unprotect(self, branch: str) -> None:
+        """Take a branch that is to be dropped from the protection rules."""
+        with self.errors():
+            self._set_protected(branch, protected=False)
+
+    def _set_protected(self, branch: str, *, protected: bool) -> None:
         from lakefs_sdk.exceptions import ApiException
         from lakefs_sdk.models.branch_protection_rule import BranchProtectionRule
 
         settings = self.client.sdk_client.repositories_api
         for last_try in (False, True):
             answer = settings.get_branch_protection_rules_with_http_info(self.repository)
-            if self.base_branch in {rule.pattern for rule in answer.data}:
+            if (branch in {rule.pattern for rule in answer.data}) == protected:
                 return
+            rules = [rule for rule in answer.data if rule.pattern != branch]
+            if protected:
+                rules.append(BranchProtectionRule(pattern=branch))
             try:
                 settings.set_branch_protection_rules(
                     self.repository,
-                    [*answer.data, BranchProtectionRule(pattern=self.base_branch)],
+                    rules,
                     # The call replaces all rules: without this, a rule that somebody added
                     # since they were read would be gone.
                     if_match=answer.headers.get("ETag"),
@@ -264,12 +275,7 @@ class Lake:
             The lake with that base branch. At the end, however it comes, the branch is deleted,
             and every work branch that transactions on it left.
         """
-        made = Lake(
-            self.credentials,
-            repository=self.repository,
-            base_branch=branch,
-            scratch=self.scratch,
-        )
+        made = self.on_branch(branch)
         with self.errors():
             self.repo().branch(branch).create(commit)
         try:
@@ -278,6 +284,12 @@ class Lake:
             with self.errors():
                 for name in {branch, *made.opened} & set(self.work_branches()):
                     self.repo().branch(name).delete()
+
+    def on_branch(self, name: str) -> Lake:
+        """The same repository with another base branch."""
+        return Lake(
+            self.credentials, repository=self.repository, base_branch=name, scratch=self.scratch
+        )
 
     def commit_info(self, commit: str) -> dict[str, Any]:
         """A commit's id, parents, message, time (seconds since 1970, UTC) and metadata."""

@@ -1,0 +1,291 @@
+"""Data branches with their record: made, merged and dropped as one thing.
+
+The lake knows branches and Dagster's record knows none, so a data branch is a branch of the lake
+and an instance of its own. Merging publishes the branch's content and reports it to the instance
+of the base branch; dropping leaves no trace of either.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from mlops_assets.cli.execution import FailedRunError, Runner
+from mlops_assets.cli.faults import CommandError
+from mlops_assets.cli.record import INSTANCE_FILE, opened_record
+from mlops_assets.lake import LakeError, branches
+from mlops_assets.settings import Settings, create_whole
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+    from mlops_assets.lake import Lake
+
+SHORT = 12
+MERGE_TRIES = 3
+MERGED_BRANCH = "branch"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A data branch as `branch list` shows it.
+
+    Attributes:
+        name: Its name.
+        head: The commit that it is at.
+        changed: How many partitions it holds otherwise than when it parted from the base branch.
+        behind: Whether the base branch has moved since.
+        recorded: Whether it has an instance of its own here.
+    """
+
+    name: str
+    head: str
+    changed: int
+    behind: bool
+    recorded: bool
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What merging a data branch did.
+
+    Attributes:
+        branch: The data branch.
+        base_branch: What it was merged into.
+        commit: The merge commit; None where there was nothing to merge.
+        partitions: How many partitions of assets it published.
+        checks: How many checks passed on the merged commit.
+    """
+
+    branch: str
+    base_branch: str
+    commit: str | None
+    partitions: int
+    checks: int
+
+    def to_text(self) -> str:
+        """One sentence."""
+        if self.commit is None:
+            return f"{self.branch} has nothing that {self.base_branch} lacks."
+        return (
+            f"{self.branch} is merged into {self.base_branch} by commit {self.commit[:SHORT]}: "
+            f"{self.partitions} partitions, {self.checks} checks passed on what was merged."
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The document that `--json` prints."""
+        return asdict(self)
+
+
+def create(found: Settings, lake: Lake, graph: dg.AssetGraph, name: str, source: str | None) -> str:
+    """Make a data branch and its instance, which is told what the branch holds.
+
+    Args:
+        found: The settings of the base branch.
+        lake: The lake of the base branch.
+        graph: The assets.
+        name: The branch's name.
+        source: What it starts from; the base branch's head if None.
+
+    Returns:
+        Its head.
+
+    Raises:
+        LakeError: The name is not usable or taken, or there is no such source.
+        SettingsError: Its instance cannot be made.
+    """
+    from mlops_assets.components.reconciliation import report, unrecorded
+
+    there = found.on_branch(name)
+    _check_name(lake, name)
+    if there.branch_home.exists():
+        # What a killed `create` or `drop` left would be taken for the new branch's record.
+        shutil.rmtree(there.branch_home)
+    head = branches.create(lake, name, source or lake.base_branch)
+    try:
+        _copy_configuration(found, there)
+        branch = lake.on_branch(name)
+        branch.create()
+        with opened_record(there) as instance:
+            state = unrecorded(branch, instance, graph, by_others=True)
+            for _ in report(branch, instance, graph, state.partitions):
+                pass
+    except BaseException:
+        drop(found, lake, name, force=True)
+        raise
+    return head
+
+
+def _check_name(lake: Lake, name: str) -> None:
+    if name == lake.base_branch or name in branches.names(lake):
+        raise LakeError(
+            f"there is a branch {name} already: choose another name, or "
+            f"`mlops-assets branch drop {name}` first."
+        )
+
+
+def _copy_configuration(found: Settings, there: Settings) -> None:
+    """Give the branch's instance the launcher, coordinator and limits of the base branch's."""
+    ours = found.dagster_home / INSTANCE_FILE
+    if ours.exists():
+        there.dagster_home.mkdir(parents=True, exist_ok=True)
+        create_whole(there.dagster_home / INSTANCE_FILE, ours.read_bytes())
+
+
+def drop(found: Settings, lake: Lake, name: str, *, force: bool = False) -> None:
+    """Take a data branch away with its instance and what its failed steps left.
+
+    Args:
+        found: The settings of the base branch.
+        lake: The lake of the base branch.
+        name: The data branch.
+        force: Also where the record shows a run at work: one that was killed shows so for ever.
+
+    Raises:
+        CommandError: There is no such branch, or runs work on it.
+        LakeError: It is the base branch, or the lake does not answer.
+    """
+    there = found.on_branch(name)
+    known = name in branches.names(lake)
+    if not known and not there.branch_home.is_dir():
+        raise unknown(lake, name)
+    kept: list[str] = []
+    if (there.dagster_home / INSTANCE_FILE).exists():
+        with opened_record(there) as instance:
+            if not force:
+                require_idle(instance, name)
+            runs = {run.run_id for run in instance.get_runs()}
+        kept = [branch for branch in lake.work_branches() if any(run in branch for run in runs)]
+    # The instance goes last: a command killed in between finds it, and what is still to be dropped.
+    for branch in kept:
+        branches.drop(lake, branch)
+    branches.drop(lake, name)
+    shutil.rmtree(there.branch_home, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        there.branch_home.parent.rmdir()
+
+
+def standings(found: Settings, lake: Lake) -> list[Standing]:
+    """All data branches, by name."""
+    listed = []
+    for name in branches.names(lake):
+        fork = branches.fork(lake, name)
+        listed.append(
+            Standing(
+                name=name,
+                head=fork.head,
+                changed=len(branches.differences(lake, fork)),
+                behind=fork.base != fork.base_head,
+                recorded=(found.on_branch(name).dagster_home / INSTANCE_FILE).exists(),
+            )
+        )
+    return listed
+
+
+def merge(
+    found: Settings, lake: Lake, definitions: dg.Definitions, name: str, runner: Runner
+) -> Merged:
+    """Publish all of a data branch at once, after the checks pass on the merged commit.
+
+    Args:
+        found: The settings of the base branch.
+        lake: The lake of the base branch.
+        definitions: What exists.
+        name: The data branch.
+        runner: Carries out the checks.
+
+    Raises:
+        CommandError: There is no such branch, runs work on it, or a check failed.
+        ConflictError: Both branches changed a partition.
+    """
+    from mlops_assets.components.reconciliation import report, unrecorded
+
+    if name not in branches.names(lake):
+        raise unknown(lake, name)
+    there = found.on_branch(name)
+    if (there.dagster_home / INSTANCE_FILE).exists():
+        with opened_record(there) as instance:
+            require_idle(instance, name)
+    for _ in range(MERGE_TRIES):
+        fork = branches.fork(lake, name)
+        if fork.base == fork.head:
+            return Merged(name, lake.base_branch, None, 0, 0)
+        with branches.tried(lake, fork) as trial:
+            checks = run_checks(definitions, runner, trial, name)
+        commit = branches.publish(lake, fork, {MERGED_BRANCH: name})
+        if commit is not None:
+            break
+    else:
+        raise CommandError(
+            f"{lake.base_branch} moved {MERGE_TRIES} times while {name} was checked against it: "
+            "merge again when less is published."
+        )
+    graph = definitions.resolve_asset_graph()
+    with opened_record(found) as instance:
+        state = unrecorded(lake, instance, graph, since=fork.base_head, by_others=True)
+        reported = list(report(lake, instance, graph, state.partitions))
+    return Merged(name, lake.base_branch, commit, len(reported), checks)
+
+
+def run_checks(definitions: dg.Definitions, runner: Runner, trial: Lake, name: str) -> int:
+    """Run what can be checked of published tables on a lake of its own.
+
+    Returns:
+        How many checks passed.
+
+    Raises:
+        CommandError: One failed; the sentence names it.
+    """
+    from mlops_assets.components.dbt_warehouse import tests_of
+    from mlops_assets.defs.resources import private_definitions
+
+    private = private_definitions(definitions, trial)
+    checks = tests_of(private.resolve_asset_graph(), trial)
+    if not checks:
+        return 0
+    job = private.resolve_implicit_global_asset_job_def()
+    checker = Runner(runner.home, trial, runner.instance, runner.progress, runner.stopped)
+    try:
+        checker.run(
+            job.get_subset(asset_selection=set(), asset_check_selection=checks),
+            f"checks of what merging {name} would publish",
+            {},
+        )
+    except FailedRunError as error:
+        raise CommandError(
+            f"{name} is not merged, since a check fails on what the merge would publish: "
+            f"{error.told} Correct it on {name}, and merge again."
+        ) from error
+    return len(checks)
+
+
+def unknown(lake: Lake, name: str) -> CommandError:
+    """That there is no such data branch, and which there are."""
+    known = ", ".join(branches.names(lake)) or "none"
+    return CommandError(f"there is no data branch {name}; there are: {known}.")
+
+
+def require_idle(instance: dg.DagsterInstance, name: str) -> None:
+    """Refuse while runs work on a branch.
+
+    Raises:
+        CommandError: A run is queued or running.
+    """
+    from dagster import DagsterRunStatus, RunsFilter
+
+    statuses = [
+        DagsterRunStatus.QUEUED,
+        DagsterRunStatus.NOT_STARTED,
+        DagsterRunStatus.STARTING,
+        DagsterRunStatus.STARTED,
+        DagsterRunStatus.CANCELING,
+    ]
+    working = instance.get_runs(RunsFilter(statuses=statuses), limit=1)
+    if working:
+        raise CommandError(
+            f"run {working[0].run_id} works on {name}: wait for it, or cancel it in "
+            f"`mlops-assets ui --branch {name}`, and try again (`branch drop --force` takes the "
+            "branch away under it)."
+        )
