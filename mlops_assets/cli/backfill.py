@@ -10,14 +10,16 @@ import contextlib
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import IO, TYPE_CHECKING
 
 from mlops_assets.cli.children import child, log_file, stopped_by_signals
-from mlops_assets.cli.execution import console_to_log
+from mlops_assets.cli.execution import Runner, console_to_log
 from mlops_assets.cli.faults import CommandError, StoppedError
+from mlops_assets.cli.interrupts import noticed_interrupts
 from mlops_assets.cli.progress import progress_on
-from mlops_assets.cli.record import open_record
+from mlops_assets.cli.record import open_record, opened_record
 from mlops_assets.settings import Settings, open_state, settings
 
 if TYPE_CHECKING:
@@ -28,9 +30,12 @@ if TYPE_CHECKING:
 
     from mlops_assets.cli.backfill_outcome import Outcome
     from mlops_assets.cli.backfill_record import Following
+    from mlops_assets.cli.branching import Merged
     from mlops_assets.cli.progress import Progress
+    from mlops_assets.lake import Lake
 
 LOOK_SECONDS = 1.0
+BRANCH = "backfill-"
 DAEMON = "mlops_assets.cli.backfill_daemon"
 
 
@@ -42,11 +47,13 @@ class New:
         selection: Which assets, in Dagster's syntax for selections.
         partitions: Which of their partitions; None if they have none.
         tags: Of the backfill and of each of its runs.
+        isolated: Make everything on a data branch, and publish all of it or nothing.
     """
 
     selection: str
     partitions: str | None
-    tags: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str]
+    isolated: bool = False
 
 
 @dataclass(frozen=True)
@@ -156,19 +163,118 @@ class Backfills:
         Returns:
             What becomes of the backfill.
         """
-        from mlops_assets.cli.backfill_record import find
-
         name = following.backfill.backfill_id
         if self.attended():
             return (
                 f"backfill {name} goes on under the daemon that is alive: watch it in the UI or "
                 f"with `mlops-assets backfill --resume {name}`, end it with `--cancel {name}`."
             )
-        self.end(find(self.instance, name))
+        self.end(following.backfill)
         return (
             f"stopped: what was published stays whole; backfill {name} makes the rest with "
             f"`mlops-assets backfill --resume {name}`."
         )
+
+
+@dataclass(frozen=True)
+class _Held:
+    """A backfill that somebody named.
+
+    Attributes:
+        backfills: The instance that holds it.
+        newest: The newest attempt at it.
+        branch: Its data branch, if it is isolated.
+    """
+
+    backfills: Backfills
+    newest: PartitionBackfill
+    branch: str | None
+
+
+@dataclass(frozen=True)
+class _Session:
+    """What one invocation of the command shares, whichever instance it works in.
+
+    Attributes:
+        settings: This process's.
+        definitions: What exists.
+        progress: Where it tells how far it is.
+        log: Where a daemon of ours writes.
+        debug: Show on standard error what else goes to a file.
+    """
+
+    settings: Settings
+    definitions: dg.Definitions
+    progress: Progress
+    log: IO[str]
+    debug: bool
+
+    @cached_property
+    def graph(self) -> dg.AssetGraph:
+        """The assets."""
+        return self.definitions.resolve_asset_graph()
+
+    @cached_property
+    def lake(self) -> Lake:
+        """The lake of these settings."""
+        from mlops_assets.defs.resources import connect
+
+        return connect(self.settings)
+
+    @contextlib.contextmanager
+    def backfills(self, branch: str | None) -> Iterator[Backfills]:
+        """The backfills of the base branch's instance, or of a data branch's."""
+        found = self.settings if branch is None else self.settings.on_branch(branch)
+        with opened_record(found) as instance, contextlib.ExitStack() as stack:
+            yield Backfills(found, instance, self.graph, self.progress, self.log, stack)
+
+    @contextlib.contextmanager
+    def holding(self, backfill_id: str) -> Iterator[_Held]:
+        """A backfill in the instance that holds it, on whichever branch that is.
+
+        Raises:
+            RequestError: There is no such backfill.
+        """
+        from mlops_assets.cli import backfill_record as record
+
+        for branch in (None, *self._isolated()):
+            with self.backfills(branch) as backfills:
+                found = record.find(backfills.instance, backfill_id)
+                if found is not None:
+                    yield _Held(backfills, found, branch)
+                    return
+        with self.backfills(None) as backfills:
+            raise record.unknown(backfills.instance, backfill_id)
+
+    def _isolated(self) -> list[str]:
+        """The data branches of isolated backfills that have a record here."""
+        from mlops_assets.lake import branches
+
+        return [
+            name
+            for name in branches.names(self.lake)
+            if name.startswith(BRANCH) and self.settings.on_branch(name).dagster_home.is_dir()
+        ]
+
+    def merge(self, branch: str) -> Merged:
+        """Publish what an isolated backfill made, and take its branch away.
+
+        Raises:
+            CommandError: A check fails on what would be published.
+            ConflictError: The base branch changed a partition that the backfill made.
+        """
+        import dagster as dg
+
+        from mlops_assets.cli import branching
+
+        home = self.settings.home
+        self.progress.begin(f"merging {branch} into {self.lake.base_branch}")
+        # The checks of a merge that may not come are nobody's record.
+        with noticed_interrupts() as stopped, dg.DagsterInstance.ephemeral() as nobodys:
+            runner = Runner(home, self.lake, nobodys, self.progress, stopped)
+            merged = branching.merge(self.settings, self.lake, self.definitions, branch, runner)
+        branching.drop(self.settings, self.lake, branch)
+        return merged
 
 
 def start(new: New, *, debug: bool) -> Outcome:
@@ -177,16 +283,25 @@ def start(new: New, *, debug: bool) -> Outcome:
     Raises:
         SettingsError: The settings or the state directory are not usable.
         RequestError: What was asked for does not exist.
-        CommandError: The daemon ended by itself.
+        LakeError: The lake does not answer or refuses.
+        CommandError: The daemon ended by itself, or what an isolated backfill made is not merged.
         StoppedError: Somebody stopped it.
     """
-    from mlops_assets.cli import backfill_plan, backfill_record
+    from mlops_assets.cli import backfill_plan, backfill_record, branching
 
-    with _open(debug=debug) as backfills:
-        targets = backfill_plan.targets(backfills.graph, new.selection, new.partitions)
+    with _session(debug=debug) as session:
+        targets = backfill_plan.targets(session.graph, new.selection, new.partitions)
+        name = backfill_record.new_id()
+        branch = f"{BRANCH}{name}" if new.isolated else None
+        if branch is not None:
+            branching.create(session.settings, session.lake, session.graph, branch, None)
         title = " ".join(filter(None, (new.selection, new.partitions)))
-        added = backfill_record.add(backfills.instance, backfills.graph, targets, new.tags, title)
-        return backfills.run(added)
+        with session.backfills(branch) as backfills:
+            added = backfill_record.add(
+                backfills.instance, session.graph, targets, new.tags, name=name, title=title
+            )
+            outcome = backfills.run(added)
+        return _published(session, outcome, branch)
 
 
 def resume(backfill_id: str, *, debug: bool) -> Outcome:
@@ -195,21 +310,47 @@ def resume(backfill_id: str, *, debug: bool) -> Outcome:
     Raises:
         SettingsError: The settings or the state directory are not usable.
         RequestError: There is no such backfill.
-        CommandError: It made everything, or the daemon ended by itself.
+        LakeError: The lake does not answer or refuses.
+        CommandError: It made everything, the daemon ended by itself, or what an isolated backfill
+            made is not merged.
         StoppedError: Somebody stopped it.
+    """
+    with _session(debug=debug) as session:
+        with session.holding(backfill_id) as held:
+            outcome = held.backfills.run(_rest(held))
+        return _published(session, outcome, held.branch)
+
+
+def _rest(held: _Held) -> PartitionBackfill:
+    """What is left of a backfill, as one to wait for.
+
+    Raises:
+        CommandError: Nothing is.
     """
     from mlops_assets.cli import backfill_record as record
 
-    with _open(debug=debug) as backfills:
-        found = record.find(backfills.instance, backfill_id)
-        if not record.is_over(found):
-            if backfills.attended():
-                return backfills.run(found)
-            found = backfills.end(found)
-        again = record.resumed(backfills.instance, backfills.graph, found)
-        if again is None:
-            raise CommandError(f"backfill {backfill_id} made everything: nothing is left to make.")
-        return backfills.run(again)
+    newest, backfills = held.newest, held.backfills
+    if not record.is_over(newest):
+        if backfills.attended():
+            return newest
+        newest = backfills.end(newest)
+    again = record.resumed(backfills.instance, backfills.graph, newest)
+    if again is not None:
+        return again
+    if held.branch is None:
+        raise CommandError(
+            f"backfill {newest.backfill_id} made everything: nothing is left to make."
+        )
+    # It made everything and was not merged: a check failed on that, or somebody killed it there.
+    return newest
+
+
+def _published(session: _Session, outcome: Outcome, branch: str | None) -> Outcome:
+    """An isolated backfill's outcome, merged if all of it passed."""
+    if branch is None:
+        return outcome
+    merged = session.merge(branch) if outcome.succeeded else None
+    return replace(outcome, branch=branch, merged=merged, base_branch=session.lake.base_branch)
 
 
 def cancel(backfill_id: str, *, debug: bool) -> str:
@@ -225,39 +366,37 @@ def cancel(backfill_id: str, *, debug: bool) -> str:
     """
     from mlops_assets.cli import backfill_record as record
 
-    with _open(debug=debug) as backfills:
-        found = record.find(backfills.instance, backfill_id)
-        if record.is_over(found):
-            return f"backfill {found.backfill_id} is over: there is nothing to end."
-        backfills.end(found)
-        return f"backfill {found.backfill_id} has ended; what it published stays."
+    with _session(debug=debug) as session, session.holding(backfill_id) as held:
+        name, branch = held.newest.backfill_id, held.branch
+        if record.is_over(held.newest):
+            return f"backfill {name} is over: there is nothing to end."
+        held.backfills.end(held.newest)
+        stays = (
+            "what it published stays."
+            if branch is None
+            else f"what it made lies on {branch}: `mlops-assets branch drop {branch}` removes it."
+        )
+        return f"backfill {name} has ended; {stays}"
 
 
 def environment(found: Settings) -> dict[str, str]:
     """The settings as a daemon's children are to read them, wherever they start."""
     source = {} if found.source is None else {"MLOPS_SOURCE": str(found.source)}
-    return {"MLOPS_HOME": str(found.home), **source}
+    return {"MLOPS_HOME": str(found.home), "LAKEFS_BRANCH": found.lakefs_branch, **source}
 
 
 @contextlib.contextmanager
-def _open(*, debug: bool) -> Iterator[Backfills]:
+def _session(*, debug: bool) -> Iterator[_Session]:
     found = settings()
     home = open_state(found.home)
     open_record(found)
-    with contextlib.ExitStack() as stack:
-        progress = progress_on(sys.stderr, lines_only=debug)
-        stack.enter_context(stopped_by_signals())
-        stack.enter_context(console_to_log(home, shown=debug))
-        stack.enter_context(progress)
-        import dagster as dg
-
+    progress = progress_on(sys.stderr, lines_only=debug)
+    with (
+        stopped_by_signals(),
+        console_to_log(home, shown=debug),
+        log_file(home, "backfill", shown=debug) as log,
+        progress,
+    ):
         from mlops_assets.definitions import defs
 
-        yield Backfills(
-            settings=found,
-            graph=defs().resolve_asset_graph(),
-            instance=stack.enter_context(dg.DagsterInstance.get()),
-            progress=progress,
-            log=stack.enter_context(log_file(home, "backfill", shown=debug)),
-            stack=stack.enter_context(contextlib.ExitStack()),
-        )
+        yield _Session(found, defs(), progress, log, debug)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import dagster as dg
 
     from mlops_assets.cli.backfill_record import FollowedRun, Following, Part
+    from mlops_assets.cli.branching import Merged
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,9 @@ class Outcome:
         failures: Its runs that failed, in order.
         not_run: What was not begun, since what it waits for failed or somebody stopped it.
         seconds: How long the command waited.
+        branch: The data branch of an isolated backfill; None if it published as it went.
+        base_branch: What that branch is merged into.
+        merged: How it was; None if it was not.
     """
 
     backfill: str
@@ -83,6 +87,9 @@ class Outcome:
     failures: Sequence[Failure]
     not_run: Sequence[Group]
     seconds: float
+    branch: str | None = None
+    base_branch: str | None = None
+    merged: Merged | None = None
 
     @property
     def succeeded(self) -> bool:
@@ -100,6 +107,8 @@ class Outcome:
             "failures": [failure.to_json() for failure in self.failures],
             "not_run": [group.to_json() for group in self.not_run],
             "seconds": round(self.seconds, 1),
+            "branch": self.branch,
+            "merged": self.merged and self.merged.to_json(),
         }
 
     def to_text(self) -> str:
@@ -113,16 +122,26 @@ class Outcome:
             what = "; ".join(map(str, failure.parts)) or f"run {failure.run}"
             lines.append(f"  failed: {what}: {failure.reason}")
         lines += [f"  not run: {group}" for group in self.not_run]
+        if self.merged is not None:
+            lines.append(f"  {self.merged.to_text()}")
         return "\n".join(lines)
 
     def sentence(self) -> str:
         """What went wrong and the way out; for an outcome that did not succeed."""
-        again = f"mend the cause, then `mlops-assets backfill --resume {self.backfill}`."
+        published = (
+            "What passed is published;"
+            if self.branch is None
+            else f"{self.base_branch} never saw it; what passed lies on {self.branch};"
+        )
+        again = (
+            f"{published} mend the cause, then `mlops-assets backfill --resume {self.backfill}` "
+            "makes the rest."
+        )
         if not self.failures:
-            return f"{self.total - self.made} partitions were not made: {again}"
+            return f"{self.total - self.made} partitions were not made. {again}"
         first = self.failures[0]
         parts = "; ".join(map(str, first.parts)) or f"run {first.run}"
-        return f"{parts} failed: {first.reason.rstrip('.')}. Publishes what passed; {again}"
+        return f"{parts} failed: {first.reason.rstrip('.')}. {again}"
 
 
 def outcome(following: Following, home: Path, seconds: float) -> Outcome:

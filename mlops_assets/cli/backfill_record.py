@@ -59,11 +59,18 @@ Part = tuple[str, str | None]
 """A partition of an asset: its key as people write it, and the partition's key."""
 
 
+def new_id() -> str:
+    """An id that no backfill has yet, as Dagster makes them."""
+    return make_new_backfill_id()
+
+
 def add(
     instance: dg.DagsterInstance,
     graph: dg.AssetGraph,
     targets: Targets,
     tags: Mapping[str, str],
+    *,
+    name: str,
     title: str,
 ) -> PartitionBackfill:
     """Ask Dagster's daemon to make partitions of assets.
@@ -73,6 +80,7 @@ def add(
         graph: What exists.
         targets: The partitions, by asset.
         tags: Of the backfill and of each of its runs.
+        name: Its id, as `new_id` gives one.
         title: What it is, for people.
     """
     wanted = {
@@ -80,17 +88,20 @@ def add(
         for asset, keys in targets.items()
         for key in ([None] if keys is None else keys)
     }
-    return _add(instance, AssetGraphSubset.from_asset_partition_set(wanted, graph), tags, title)
+    return _add(
+        instance, AssetGraphSubset.from_asset_partition_set(wanted, graph), tags, name, title
+    )
 
 
 def _add(
     instance: dg.DagsterInstance,
     target: AssetGraphSubset,
     tags: Mapping[str, str],
+    name: str,
     title: str | None,
 ) -> PartitionBackfill:
     backfill: PartitionBackfill = PartitionBackfill.from_asset_graph_subset(
-        backfill_id=make_new_backfill_id(),
+        backfill_id=name,
         backfill_timestamp=time.time(),
         tags=tags,
         dynamic_partitions_store=instance,
@@ -103,23 +114,22 @@ def _add(
     return backfill
 
 
-def find(instance: dg.DagsterInstance, backfill_id: str) -> PartitionBackfill:
-    """The newest attempt at a backfill: itself, or what resumed it.
-
-    Raises:
-        RequestError: There is no such backfill, or it is none of assets.
-    """
+def find(instance: dg.DagsterInstance, backfill_id: str) -> PartitionBackfill | None:
+    """The newest attempt at a backfill of assets: itself, or what resumed it; None if unknown."""
     found: PartitionBackfill | None = instance.get_backfill(backfill_id)
-    if found is None:
-        known = [backfill.backfill_id for backfill in instance.get_backfills(limit=3)]
-        newest = f"the newest are {', '.join(known)}" if known else "there is none"
-        raise RequestError(f"there is no backfill {backfill_id} in this record: {newest}.")
-    if not found.is_asset_backfill:
-        raise RequestError(f"{backfill_id} is a backfill of a job: resume it in the UI.")
+    if found is None or not found.is_asset_backfill:
+        return None
     root = found.tags.get(ROOT_BACKFILL_ID_TAG, backfill_id)
     family = BulkActionsFilter(tags={ROOT_BACKFILL_ID_TAG: root})
     attempts: list[PartitionBackfill] = [found, *instance.get_backfills(filters=family)]
     return max(attempts, key=lambda attempt: attempt.backfill_timestamp)
+
+
+def unknown(instance: dg.DagsterInstance, backfill_id: str) -> RequestError:
+    """That there is no such backfill, and which are the newest."""
+    known = [backfill.backfill_id for backfill in instance.get_backfills(limit=3)]
+    newest = f"the newest are {', '.join(known)}" if known else "there is none"
+    return RequestError(f"there is no backfill {backfill_id} of assets in the record: {newest}.")
 
 
 def resumed(
@@ -136,7 +146,7 @@ def resumed(
         return None
     root = ended.tags.get(ROOT_BACKFILL_ID_TAG, ended.backfill_id)
     links = {PARENT_BACKFILL_ID_TAG: ended.backfill_id, ROOT_BACKFILL_ID_TAG: root}
-    return _add(instance, remaining, {**ended.tags, **links}, ended.title)
+    return _add(instance, remaining, {**ended.tags, **links}, new_id(), ended.title)
 
 
 def cancel(instance: dg.DagsterInstance, backfill: PartitionBackfill) -> None:

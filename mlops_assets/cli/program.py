@@ -155,6 +155,9 @@ def run(
 @click.option(
     "--tag", "tags", multiple=True, metavar="KEY=VALUE", help="A tag of the backfill and its runs."
 )
+@click.option(
+    "--isolated", is_flag=True, help="Publish all of it at once, or nothing if any of it fails."
+)
 @JSON
 @DEBUG
 def backfill(
@@ -164,21 +167,24 @@ def backfill(
     cancel: str | None,
     tags: tuple[str, ...],
     *,
+    isolated: bool,
     as_json: bool,
     debug: bool,
 ) -> int:
     """Make partitions of assets through Dagster's instance, by its queue and launcher.
 
     SELECTION names assets as Dagster's UI does: raw/flights, raw/flights+ with what follows it,
-    group:features. A range is made in as few runs as its assets allow; what can be made of it is
-    published, whatever fails.
+    group:features. A range is made in as few runs as its assets allow. What can be made of it is
+    published, whatever fails; with --isolated all of it is, in one merge, or nothing.
     """
     from mlops_assets.cli import backfill as backfills
 
     if [selection, resume, cancel].count(None) != 2:
         raise click.UsageError("say what to make: a SELECTION, or --resume or --cancel with an ID.")
-    if selection is None and (partitions is not None or tags):
-        raise click.UsageError("--partitions and --tag belong to a new backfill: give a SELECTION.")
+    if selection is None and (partitions is not None or tags or isolated):
+        raise click.UsageError(
+            "--partitions, --tag and --isolated belong to a new backfill: give a SELECTION."
+        )
     if cancel is not None:
         told = backfills.cancel(cancel, debug=debug)
         if as_json:
@@ -189,7 +195,7 @@ def backfill(
     if resume is not None:
         outcome = backfills.resume(resume, debug=debug)
     else:
-        new = backfills.New(str(selection), partitions, dict(map(_tag, tags)))
+        new = backfills.New(str(selection), partitions, dict(map(_tag, tags)), isolated)
         outcome = backfills.start(new, debug=debug)
     if as_json:
         _print_json(outcome.to_json())
