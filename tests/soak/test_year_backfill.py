@@ -46,7 +46,7 @@ def asked(home: Path, *arguments: str, **variables: str | Path) -> dict[str, Any
         capture_output=True,
         text=True,
     )
-    print(ended.err if hasattr(ended, "err") else ended.stderr, file=sys.stderr)
+    print(ended.stderr, file=sys.stderr)
     return dict(json.loads(ended.stdout))
 
 
