@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +58,7 @@ class Merged:
         commit: The merge commit; None where there was nothing to merge.
         partitions: How many partitions of assets it published.
         checks: How many checks passed on the merged commit.
+        unfollowed: Why MLflow does not show it; None if it does.
     """
 
     branch: str
@@ -64,15 +66,17 @@ class Merged:
     commit: str | None
     partitions: int
     checks: int
+    unfollowed: str | None = None
 
     def to_text(self) -> str:
         """One sentence."""
         if self.commit is None:
             return f"{self.branch} has nothing that {self.base_branch} lacks."
-        return (
+        merged = (
             f"{self.branch} is merged into {self.base_branch} by commit {self.commit[:SHORT]}: "
             f"{self.partitions} partitions, {self.checks} checks passed on what was merged."
         )
+        return f"{merged}\n{self.unfollowed}" if self.unfollowed else merged
 
     def to_json(self) -> dict[str, Any]:
         """The document that `--json` prints."""
@@ -108,10 +112,9 @@ def create(found: Settings, lake: Lake, graph: dg.AssetGraph, name: str, source:
         _copy_configuration(found, there)
         branch = lake.on_branch(name)
         branch.create()
-        with opened_record(there) as instance:
+        with _both(there, found) as (instance, told_by):
             state = unrecorded(branch, instance, graph, by_others=True)
-            for _ in report(branch, instance, graph, state.partitions):
-                pass
+            report(branch, instance, graph, state.partitions, told_by=told_by)
     except BaseException:
         drop(found, lake, name, force=True)
         raise
@@ -223,10 +226,31 @@ def merge(
             "merge again when less is published."
         )
     graph = definitions.resolve_asset_graph()
-    with opened_record(found) as instance:
+    with _both(found, there) as (instance, told_by):
         state = unrecorded(lake, instance, graph, since=fork.base_head, by_others=True)
-        reported = list(report(lake, instance, graph, state.partitions))
-    return Merged(name, lake.base_branch, commit, len(reported), checks)
+        reported = report(lake, instance, graph, state.partitions, told_by=told_by)
+    return Merged(name, lake.base_branch, commit, len(reported), checks, _follow(found, lake))
+
+
+@contextlib.contextmanager
+def _both(
+    record: Settings, other: Settings
+) -> Iterator[tuple[dg.DagsterInstance, dg.DagsterInstance]]:
+    """The record to write, and the other branch's to read."""
+    with opened_record(other) as told_by, opened_record(record) as instance:
+        yield instance, told_by
+
+
+def _follow(found: Settings, lake: Lake) -> str | None:
+    """Have MLflow show what was merged; the sentence of what kept it from that, if anything."""
+    from mlops_assets.defs.resources import find_tracking
+    from mlops_assets.tracking.connection import TrackingError
+
+    try:
+        find_tracking(found).fill_in(lake)
+    except TrackingError as error:
+        return str(error)
+    return None
 
 
 def run_checks(definitions: dg.Definitions, runner: Runner, trial: Lake, name: str) -> int:

@@ -185,7 +185,7 @@ def reconciled(lake: Lake, settings: Settings) -> Check:
     graph = defs().resolve_asset_graph()
     with dg.DagsterInstance.get() as instance:
         found = unrecorded(lake, instance, graph)
-        recorded = list(report(lake, instance, graph, found.partitions))
+        recorded = report(lake, instance, graph, found.partitions)
     left = f" {found.recording} more are left to their runs." if found.recording else ""
     if not recorded:
         return passed("events", f"every partition on {lake.base_branch} is recorded.{left}")

@@ -11,6 +11,9 @@ from mlops_assets.lake import Lake, PublishedPartition
 from mlops_assets.tracking.connection import TrackingError
 from mlops_assets.tracking.projection import Tracking
 
+FOLLOWED = "MLflow"
+"""Under what name the UI links to the page; of a branch's own registry it ends with the branch."""
+
 
 def followed(
     context: dg.AssetExecutionContext,
@@ -44,6 +47,6 @@ def followed(
             following = None
             context.log.warning(str(error))
             return {}
-        return {"MLflow": dg.MetadataValue.url(page)} if page else {}
+        return {FOLLOWED: dg.MetadataValue.url(page)} if page else {}
 
     return follow

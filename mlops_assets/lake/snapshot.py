@@ -73,6 +73,17 @@ class Snapshot:
     def _reference(self) -> lakefs.Reference:
         return self.lake.repo().ref(self.commit)
 
+    def tables(self) -> list[str]:
+        """The names of all tables, in order."""
+        with self.lake.errors():
+            objects = list(self._reference.objects())
+        folders = {
+            found.path.rpartition("/")[0]
+            for found in objects
+            if found.path.endswith(f"/{MANIFEST_NAME}")
+        }
+        return sorted({TablePartition.from_folder(folder).table for folder in folders})
+
     def stored(
         self, table: str, partitions: Iterable[Partition] | None = None
     ) -> dict[Partition, StoredPartition]:

@@ -57,7 +57,7 @@ def look(toy: Toy, since: str | None = None) -> Unrecorded:
 
 
 def mend(toy: Toy) -> list[dg.AssetMaterialization]:
-    return list(report(toy.lake, toy.instance, graph(), look(toy).partitions))
+    return report(toy.lake, toy.instance, graph(), look(toy).partitions)
 
 
 def test_what_a_killed_run_published_is_recorded_as_what_it_is(
@@ -122,6 +122,18 @@ def test_only_tables_that_moved_since_a_head_are_looked_at(killed_before_its_eve
     toy.publish("2013-05", made_up("2013-05", "EWR", rows=800))
     tables = {part.key.table for part in look(toy, since=head).partitions}
     assert tables == {"toy/training_set"}
+
+
+def test_a_batch_records_what_dagsters_own_report_does(toy: Toy) -> None:
+    """Dagster's public method takes one event; a batch of them is its internal."""
+    event = dg.AssetMaterialization("a", partition="p", metadata={"rows": 1}, tags={"t": "v"})
+    reconciliation._record(toy.instance, [event, event])
+    toy.instance.report_runless_asset_event(event)
+    ours, _, theirs = (
+        entry.event_log_entry._replace(timestamp=0.0)
+        for entry in toy.instance.fetch_materializations(dg.AssetKey("a"), limit=3).records
+    )
+    assert ours == theirs
 
 
 def test_the_sensor_reports_once_and_then_waits_for_the_branch_to_move(

@@ -58,11 +58,14 @@ def _require_target(arguments: list[str]) -> None:
 
 
 def _require_command(arguments: list[str]) -> None:
-    command, *rest = arguments
+    found: click.Command = program
     context = click.Context(program, info_name="mlops-assets")
-    found = program.get_command(context, command)
-    assert found is not None, f"mlops-assets has no command {command}"
-    found.make_context(command, rest, parent=context)
+    while isinstance(found, click.Group):
+        word, *arguments = arguments
+        inner = found.get_command(context, word)
+        assert inner is not None, f"mlops-assets has no command {word}"
+        found = inner
+    found.make_context(str(found.name), arguments, parent=context)
 
 
 def _require_paths(arguments: list[str]) -> None:
