@@ -89,13 +89,12 @@ class Backfills:
         from mlops_assets.cli.backfill_record import Following
 
         following = Following(self.instance, self.graph, backfill, self.progress)
-        started = time.monotonic()
         self.progress.begin(f"backfill {backfill.backfill_id}: {backfill.title}")
         try:
             self._wait(following)
         except KeyboardInterrupt as stop:
             raise StoppedError(self._leave(following)) from stop
-        return outcome(following, self.settings.home, time.monotonic() - started)
+        return outcome(following, self.settings.home)
 
     def end(self, backfill: PartitionBackfill) -> PartitionBackfill:
         """End a backfill and its runs, and wait until they have.
@@ -134,8 +133,12 @@ class Backfills:
         from mlops_assets.cli.backfill_record import Status
 
         counts = following.counts()
-        states = ", ".join(f"{number} {state}" for state, number in counts.items() if number)
-        self.progress.advance(states, counts[Status.DONE], sum(counts.values()))
+        done, total = counts[Status.DONE], sum(counts.values())
+        shown = [f"{number:,} {state}" for state, number in counts.items() if number]
+        left = total - done - counts[Status.FAILED]
+        if done and left:
+            shown.append(about(following.seconds / done * left))
+        self.progress.advance(", ".join(shown), done, total)
 
     def _attend(self) -> None:
         """Have a daemon where none is alive; ours ends with this process.
@@ -174,6 +177,11 @@ class Backfills:
             f"stopped: what was published stays whole; backfill {name} makes the rest with "
             f"`mlops-assets backfill --resume {name}`."
         )
+
+
+def about(seconds: float) -> str:
+    """A time that is left, as roughly as it can be known."""
+    return f"about {seconds:.0f} s left" if seconds < 90 else f"about {seconds / 60:.0f} min left"
 
 
 @dataclass(frozen=True)

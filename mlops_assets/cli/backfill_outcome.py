@@ -144,7 +144,7 @@ class Outcome:
         return f"{parts} failed: {first.reason.rstrip('.')}. {again}"
 
 
-def outcome(following: Following, home: Path, seconds: float) -> Outcome:
+def outcome(following: Following, home: Path) -> Outcome:
     """How a backfill ended that was followed to its end."""
     from mlops_assets.cli.backfill_record import Status
 
@@ -165,7 +165,7 @@ def outcome(following: Following, home: Path, seconds: float) -> Outcome:
         runs=len(following.runs),
         failures=failures,
         not_run=grouped(following.graph, missing - explained),
-        seconds=seconds,
+        seconds=following.seconds,
     )
 
 

@@ -265,6 +265,7 @@ class Following:
         backfill: The backfill, as it was when last looked at.
         progress: Where steps that ended are told.
         runs: Its runs, by id.
+        since: When it began to be followed, by this process's own clock.
     """
 
     instance: dg.DagsterInstance
@@ -272,6 +273,12 @@ class Following:
     backfill: PartitionBackfill
     progress: Progress
     runs: dict[str, FollowedRun] = field(default_factory=dict)
+    since: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been followed."""
+        return time.monotonic() - self.since
 
     def look(self) -> None:
         """Read what has happened since the last look."""
