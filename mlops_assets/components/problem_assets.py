@@ -314,7 +314,9 @@ class ProblemAssets:
                 dg.AssetDep(champion_key, partition_mapping=self._month_before()),
             ],
             partitions_def=self.partitions,
-            backfill_policy=dg.BackfillPolicy.single_run(),
+            # No backfill policy: with one, Dagster takes a backfill of several months for one run,
+            # asks for all of them at once, and then splits it into a run a month, which its queue
+            # starts two at a time and in any order. Without one it waits for the month before.
             owners=[problem.owner],
             kinds={"json"},
             group_name=problem.name,

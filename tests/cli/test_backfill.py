@@ -1,6 +1,7 @@
 """Backfills as a user runs them: through Dagster's instance, with its queue and run processes."""
 
 import json
+import logging
 import signal
 import subprocess
 import time
@@ -292,6 +293,41 @@ def test_a_backfill_is_what_the_ui_would_have_added(
         assert one._replace(**neutral, asset_backfill_data=None) == other._replace(
             **neutral, asset_backfill_data=None
         )
+
+
+def test_a_champion_is_asked_for_only_when_the_month_before_is_decided(
+    bare_state: Path, definitions: dg.Definitions
+) -> None:
+    from dagster._core.asset_graph_view.asset_graph_view import AssetGraphView, TemporalContext
+    from dagster._core.execution.asset_backfill import execute_asset_backfill_iteration_inner
+    from dagster._core.test_utils import in_process_test_workspace
+    from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+    from dagster._time import datetime_from_timestamp
+
+    graph = definitions.resolve_asset_graph()
+    months = targets(graph, "flight_delay/champion", "2013-04..2013-06")
+    origin = LoadableTargetOrigin(module_name="mlops_assets.definitions")
+    with (
+        record(bare_state) as instance,
+        in_process_test_workspace(instance, origin) as workspace,
+    ):
+        name = backfill_record.new_id()
+        added = backfill_record.add(instance, graph, months, {}, name=name, title="months")
+        now = datetime_from_timestamp(added.backfill_timestamp)
+        first = execute_asset_backfill_iteration_inner(
+            name,
+            added.asset_backfill_data,
+            AssetGraphView(
+                temporal_context=TemporalContext(effective_dt=now, last_event_id=None),
+                instance=instance,
+                asset_graph=workspace.asset_graph,
+            ),
+            added.backfill_timestamp,
+            logging.getLogger(__name__),
+            None,
+        )
+    asked = {request.partition_key for request in first.run_requests}
+    assert asked == {"2013-04|EWR", "2013-04|JFK", "2013-04|LGA"}
 
 
 @pytest.mark.parametrize(
