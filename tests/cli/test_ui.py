@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from command_line import COMMAND, Ended, configured, environment
+from command_line import COMMAND, DAYS, Ended, configured, environment
 from ports import free_port
 
 from mlops_assets.cli.ui import servers
@@ -31,10 +31,13 @@ def mlflow_status(port: int, path: str, host: str = "127.0.0.1") -> int:
         return error.code
 
 
-def test_the_ui_shows_every_asset_and_ends_with_all_its_children(own_state: Path) -> None:
+def test_the_ui_of_a_branch_shows_what_it_holds_and_ends_with_all_its_children(
+    own_state: Path, command: Callable[..., Ended]
+) -> None:
+    assert command("branch", "create", "exp", MLOPS_HOME=own_state).code == 0
     port, mlflow_port = free_port(), free_port()
     process = subprocess.Popen(
-        [*COMMAND, "ui", "--port", str(port), "--mlflow-port", str(mlflow_port)],
+        [*COMMAND, "ui", "--branch", "exp", "--port", f"{port}", "--mlflow-port", f"{mlflow_port}"],
         env=environment(MLOPS_HOME=own_state),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -47,14 +50,21 @@ def test_the_ui_shows_every_asset_and_ends_with_all_its_children(own_state: Path
         children = psutil.Process(process.pid).children(recursive=True)
         assert any("dagster_webserver" in " ".join(child.cmdline()) for child in children)
         assert any("dagster._daemon" in " ".join(child.cmdline()) for child in children)
+        query = "{ assetNodes { assetKey { path } partitionStats { numMaterialized } } }"
         asked = urllib.request.Request(
             f"http://127.0.0.1:{port}/graphql",
-            data=json.dumps({"query": "{ assetNodes { assetKey { path } } }"}).encode(),
+            data=json.dumps({"query": query}).encode(),
             headers={"content-type": "application/json"},
         )
         with urllib.request.urlopen(asked) as answer:
             nodes = json.load(answer)["data"]["assetNodes"]
-        assert ["flight_delay", "evaluation_report"] in [node["assetKey"]["path"] for node in nodes]
+        made = {"/".join(node["assetKey"]["path"]): node["partitionStats"] for node in nodes}
+        assert made["raw/flights"] == {"numMaterialized": len(DAYS)}
+        assert made["flight_delay/evaluation_report"] == {"numMaterialized": 0}
+        of_dagster = [child for child in children if "dagster" in " ".join(child.cmdline())]
+        assert {child.environ()["LAKEFS_BRANCH"] for child in of_dagster} == {"exp"}
+        recorded = {child.environ()["DAGSTER_HOME"] for child in of_dagster}
+        assert recorded == {str(own_state / "branches" / "exp" / "dagster")}
         search = "api/2.0/mlflow/experiments/search?max_results=1"
         assistant = "ajax-api/3.0/mlflow/assistant/config"
         assert mlflow_status(mlflow_port, search) == HTTPStatus.OK
@@ -66,6 +76,18 @@ def test_the_ui_shows_every_asset_and_ends_with_all_its_children(own_state: Path
     assert code == 0
     _, alive = psutil.wait_procs(children, timeout=5)
     assert alive == []
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("exp", "there is no data branch exp here"), ("../..", "cannot name a branch")],
+)
+def test_a_branch_that_is_none_is_not_served(
+    own_state: Path, command: Callable[..., Ended], name: str, told: str
+) -> None:
+    ended = command("ui", "--branch", name, MLOPS_HOME=own_state)
+    assert ended.code == 1
+    assert told in ended.err
 
 
 @pytest.mark.parametrize(
