@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import signal
 import subprocess
 import time
@@ -14,8 +15,12 @@ from typing import Any
 import dagster as dg
 import psutil
 import pytest
+import sqlalchemy
+import yaml
 from command_line import COMMAND, Ended, configured, environment
+from dagster_postgres.utils import get_conn_string
 from installation import asset_key
+from postgres_server import PASSWORD, USER, postgres, programs
 from small_source import Row, small_source
 
 from mlops_assets.cli import backfill_record
@@ -127,6 +132,67 @@ def test_an_isolated_backfill_that_fails_leaves_the_base_branch_as_it_was_and_is
     head, objects = everything(lake_of(bare_state))
     assert head != before[0]
     assert len({path.split("/")[2] for path in objects if path.startswith("raw/flights/")}) == 4
+
+
+@pytest.fixture
+def in_postgres(bare_state: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[sqlalchemy.Engine]:
+    """The base branch's instance in a Postgres, as a cluster's is."""
+    binaries = programs()
+    if binaries is None:
+        reason = "no Postgres is installed (Debian: postgresql)"
+        if "postgres" in os.environ.get("MLOPS_REQUIRE", "").split(","):
+            pytest.fail(f"{reason}, and MLOPS_REQUIRE asks for it.")
+        pytest.skip(reason)
+    with postgres(binaries) as port:
+        database = {
+            "username": USER,
+            "password": {"env": "PG_PASSWORD"},
+            "hostname": "127.0.0.1",
+            "port": port,
+            "db_name": "postgres",
+            # SQLAlchemy 2.1 takes `postgresql` alone for another driver than Dagster's.
+            "scheme": "postgresql+psycopg2",
+        }
+        (bare_state / "dagster").mkdir()
+        configured = {
+            "storage": {"postgres": {"postgres_db": database}},
+            "telemetry": {"enabled": False},
+            "concurrency": {"runs": {"max_concurrent_runs": 1}},
+        }
+        (bare_state / "dagster" / "dagster.yaml").write_text(yaml.safe_dump(configured))
+        monkeypatch.setenv("PG_PASSWORD", PASSWORD)
+        url = get_conn_string(**{**database, "password": PASSWORD})
+        yield sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
+
+
+def test_where_the_instance_is_a_postgres_an_isolated_backfill_records_in_a_schema_of_its_own(
+    asked: Callable[..., tuple[Ended, Any]],
+    bare_state: Path,
+    broken: Path,
+    source: Path,
+    in_postgres: sqlalchemy.Engine,
+) -> None:
+    _, failed = asked(FLIGHTS, "--partitions", SPAN, "--isolated", source=broken)
+
+    assert failed["partitions_made"] == 3
+    branch = f"branch_{failed['branch']}"
+    assert branch in sqlalchemy.inspect(in_postgres).get_schema_names()
+    assert "runs" in sqlalchemy.inspect(in_postgres).get_table_names(branch)
+    assert (
+        "a secret"
+        not in (bare_state / "branches" / failed["branch"] / "dagster" / "dagster.yaml").read_text()
+    )
+    with record(bare_state) as instance:
+        assert instance.get_runs() == []
+        assert instance.get_backfills() == []
+        assert instance.get_materialized_partitions(asset_key(FLIGHTS)) == set()
+
+    ended, _ = asked("--resume", failed["backfill"], source=source)
+
+    assert ended.code == 0, ended.err
+    assert branch not in sqlalchemy.inspect(in_postgres).get_schema_names()
+    with record(bare_state) as instance:
+        assert set(instance.get_materialized_partitions(asset_key(FLIGHTS))) == set(DAYS)
 
 
 def test_a_backfill_publishes_what_passes_and_makes_the_rest_when_it_is_resumed(
