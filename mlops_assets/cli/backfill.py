@@ -14,10 +14,10 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import IO, TYPE_CHECKING
 
-from mlops_assets.cli.children import child, log_file, stopped_by_signals
+from mlops_assets.cli.children import child, log_file
 from mlops_assets.cli.execution import Runner, console_to_log
 from mlops_assets.cli.faults import CommandError, StoppedError
-from mlops_assets.cli.interrupts import noticed_interrupts
+from mlops_assets.cli.interrupts import noticed_interrupts, stopped_by_signals
 from mlops_assets.cli.progress import progress_on
 from mlops_assets.cli.record import open_record, opened_record
 from mlops_assets.settings import Settings, open_state, settings

@@ -151,8 +151,10 @@ def resumed(
 
 def cancel(instance: dg.DagsterInstance, backfill: PartitionBackfill) -> None:
     """Ask the daemon to end a backfill and its runs."""
-    if not is_over(backfill) and backfill.status is not BulkActionStatus.CANCELING:
-        instance.update_backfill(backfill._replace(status=BulkActionStatus.CANCELING))
+    # Read anew: what the daemon has noted in it since would be taken back.
+    newest: PartitionBackfill = instance.get_backfill(backfill.backfill_id) or backfill
+    if newest.status is BulkActionStatus.REQUESTED:
+        instance.update_backfill(newest._replace(status=BulkActionStatus.CANCELING))
 
 
 def give_up_dead_runs(instance: dg.DagsterInstance, backfill: PartitionBackfill) -> None:

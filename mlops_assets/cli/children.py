@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, NoReturn
+from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
     import psutil
@@ -35,26 +34,6 @@ def log_file(home: Path, kind: str, *, shown: bool) -> Iterator[IO[str]]:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / f"{kind}-{datetime.now(UTC):%Y%m%dT%H%M%S.%f}.log").open("a") as stream:
         yield stream
-
-
-@contextlib.contextmanager
-def stopped_by_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP stop as Ctrl-C does: by themselves they would leave the children.
-
-    SIGINT too, since a process that a shell started in the background ignores it, and so would
-    Dagster, its child: ending it then took until the last resort, 20 s later.
-    """
-
-    def stop(*_: object) -> NoReturn:
-        raise KeyboardInterrupt
-
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, stop) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

@@ -13,8 +13,9 @@ from http import HTTPStatus
 
 import click
 
-from mlops_assets.cli.children import child, log_file, stopped_by_signals
+from mlops_assets.cli.children import child, log_file
 from mlops_assets.cli.faults import CommandError
+from mlops_assets.cli.interrupts import stopped_by_signals
 from mlops_assets.cli.record import open_record
 from mlops_assets.defs.resources import find_tracking
 from mlops_assets.settings import ROOT, Settings, open_state, settings

@@ -57,7 +57,8 @@ def _credentials(settings: Settings) -> Credentials:
     if settings.lakefs_endpoint is None:
         from mlops_assets.lakefs_server import EmbeddedServer
 
-        endpoint = EmbeddedServer(settings.home / "lakefs").start()
+        server = EmbeddedServer(settings.lakefs_home, pre_sign=settings.lakefs_pre_sign)
+        endpoint = server.start()
         return Credentials(endpoint.url, endpoint.access_key_id, endpoint.secret_access_key)
     if settings.lakefs_access_key_id is None or settings.lakefs_secret_access_key is None:
         raise SettingsError(

@@ -16,6 +16,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlops_assets.lake.answers import be_patient
 from mlops_assets.lake.errors import ConflictError, LakeError, UnreachableLakeError
 from mlops_assets.lake.snapshot import Snapshot
 from mlops_assets.lake.transaction import Transaction
@@ -260,6 +261,7 @@ class Lake:
             tables: The names of the tables that it may write.
         """
         self.opened.append(branch)
+        be_patient(self.client)
         return Transaction(self, branch=branch, tables=tables)
 
     @contextmanager

@@ -39,5 +39,9 @@ class InvalidError(ApiError):
         super().__init__(400, message)
 
 
+class NoAccessKeyError(Exception):
+    """The store has no access key, so a server for others would let nobody in."""
+
+
 class StoreFormatError(Exception):
     """The store directory was written by a newer version and is left untouched."""

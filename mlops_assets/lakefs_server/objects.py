@@ -22,6 +22,10 @@ Row = tuple[str, Entry]
 """A path and its object."""
 
 
+Precondition = Callable[[Entry | None], bool]
+"""Whether the object that a path holds, or None, allows another in its place."""
+
+
 class Listed(NamedTuple):
     """A line of a listing: an object, or (entry None) a common prefix."""
 
@@ -48,22 +52,25 @@ class Objects:
         self._repository.check_writable(force)
         return branch
 
-    def stage(self, branch: Branch, path: str, entry: Entry, *, only_new: bool = False) -> None:
+    def stage(
+        self, branch: Branch, path: str, entry: Entry, condition: Precondition | None = None
+    ) -> None:
         """Point a path of a branch at a stored blob.
 
         One statement, which holds only while the branch exists: a branch deleted during the
         upload is a 404 and no orphan row.
 
         Raises:
-            ApiError: 404 the branch is gone; 412 `only_new` and the path holds an object.
+            ApiError: 404 the branch is gone; 412 what the path holds does not meet the condition.
         """
         refs.check_path(path)
-        if only_new:
+        if condition is not None:
             with self._store.database.writing() as connection:
                 present = self._store.branch(self._repository, branch.name)
                 at = Resolved(present.head, present.id)
-                if self._entry(at, path) is not None:
-                    raise ApiError(412, "path already exists")
+                found = self._entry(at, path)
+                if not condition(found):
+                    raise ApiError(412, "path already exists" if found else "path has no object")
                 staged = _put(connection, branch, path, entry)
         else:
             staged = _put(self._store.database.connection(), branch, path, entry)

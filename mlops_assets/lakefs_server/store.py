@@ -69,6 +69,7 @@ class Store:
     """The rows and files of one store directory. Use from any thread."""
 
     def __init__(self, state_dir: Path) -> None:
+        self.state_dir = state_dir
         self.database = Database(state_dir)
         self.blobs = BlobStore(state_dir)
         self.node = lru_cache(_NODES_KEPT)(self._read_node)
