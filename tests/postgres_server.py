@@ -11,20 +11,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ports import free_port
+from required import program
 
 USER, PASSWORD = "dagster", "a secret & more"
 
 
-def programs() -> Path | None:
-    """The folder of Postgres's programs; Debian keeps them off the `PATH`."""
-    found = shutil.which("pg_ctl")
-    debian = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"))
-    return Path(found).resolve().parent if found else debian[-1].parent if debian else None
-
-
 @contextmanager
-def postgres(binaries: Path) -> Iterator[int]:
-    """Run a server on 127.0.0.1; its port."""
+def postgres() -> Iterator[int]:
+    """Run a server on 127.0.0.1; its port. Debian keeps the programs for that off the `PATH`."""
+    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    binaries = Path(program("pg_ctl", "postgresql", folders)).resolve().parent
     # It refuses to run as root, and the folder of a test is its owner's alone.
     root = os.geteuid() == 0
     user = {"user": "postgres"} if root else {}

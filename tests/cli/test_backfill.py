@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import signal
 import subprocess
 import time
@@ -20,7 +19,7 @@ import yaml
 from command_line import COMMAND, Ended, configured, environment
 from dagster_postgres.utils import get_conn_string
 from installation import asset_key
-from postgres_server import PASSWORD, USER, postgres, programs
+from postgres_server import PASSWORD, USER, postgres
 from small_source import Row, small_source
 
 from mlops_assets.cli import backfill_record
@@ -140,13 +139,7 @@ def test_an_isolated_backfill_that_fails_leaves_the_base_branch_as_it_was_and_is
 @pytest.fixture
 def in_postgres(bare_state: Path) -> Iterator[sqlalchemy.Engine]:
     """The base branch's instance in a Postgres, as a cluster's is."""
-    binaries = programs()
-    if binaries is None:
-        reason = "no Postgres is installed (Debian: postgresql)"
-        if "postgres" in os.environ.get("MLOPS_REQUIRE", "").split(","):
-            pytest.fail(f"{reason}, and MLOPS_REQUIRE asks for it.")
-        pytest.skip(reason)
-    with postgres(binaries) as port:
+    with postgres() as port:
         database = {
             "username": USER,
             "password": {"env": "PG_PASSWORD"},
