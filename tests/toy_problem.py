@@ -145,6 +145,7 @@ class Toy:
         *partitions: str,
         order: dict[str, str] | None = None,
         tracking: Tracking | None = None,
+        assets: Sequence[str] | None = None,
         **attributes: Any,
     ) -> dg.ExecuteInProcessResult:
         """Train, judge and decide: one partition, or the range from the first to the second.
@@ -153,6 +154,7 @@ class Toy:
             partitions: Keys as `2013-04|JFK`.
             order: The champion's config.
             tracking: The MLflow that follows.
+            assets: Which of the assets alone; all if None.
             attributes: What the problem declares otherwise.
         """
         definitions = dg.Definitions.merge(
@@ -175,6 +177,7 @@ class Toy:
                 "loggers": {"console": {"config": {"log_level": "ERROR"}}},
                 **({"ops": {"toy__champion": {"config": order}}} if order else {}),
             },
+            asset_selection=assets and [dg.AssetKey(asset.split("/")) for asset in assets],
             raise_on_error=False,
         )
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from mlops_assets.cli import branch_storage
 from mlops_assets.cli.execution import FailedRunError, Runner
 from mlops_assets.cli.faults import CommandError
 from mlops_assets.cli.record import INSTANCE_FILE, opened_record
@@ -131,10 +132,18 @@ def _check_name(lake: Lake, name: str) -> None:
 
 def _copy_configuration(found: Settings, there: Settings) -> None:
     """Give the branch's instance the launcher, coordinator and limits of the base branch's."""
-    ours = found.dagster_home / INSTANCE_FILE
-    if ours.exists():
+    base = _configuration(found)
+    if base is not None:
+        copy = branch_storage.configuration(base, there.lakefs_branch)
+        branch_storage.make_schema(base, there.lakefs_branch)
         there.dagster_home.mkdir(parents=True, exist_ok=True)
-        create_whole(there.dagster_home / INSTANCE_FILE, ours.read_bytes())
+        create_whole(there.dagster_home / INSTANCE_FILE, copy)
+
+
+def _configuration(found: Settings) -> bytes | None:
+    """The base branch's `dagster.yaml`; None where it has none yet."""
+    file = found.dagster_home / INSTANCE_FILE
+    return file.read_bytes() if file.exists() else None
 
 
 def drop(found: Settings, lake: Lake, name: str, *, force: bool = False) -> None:
@@ -165,6 +174,9 @@ def drop(found: Settings, lake: Lake, name: str, *, force: bool = False) -> None
     for branch in kept:
         branches.drop(lake, branch)
     branches.drop(lake, name)
+    base = _configuration(found)
+    if base is not None:
+        branch_storage.drop_schema(base, name)
     shutil.rmtree(there.branch_home, ignore_errors=True)
     with contextlib.suppress(OSError):
         there.branch_home.parent.rmdir()

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from mlops_assets.cli.faults import CommandError, interrupted, sentence
+from mlops_assets.cli.faults import CommandError, interrupted
 from mlops_assets.cli.watch import RunWatch
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class Runner:
             raise KeyboardInterrupt
         if result.success:
             return watch
-        told = watch.explained or sentence(watch.failure, place=str(self.home))
+        told = watch.told(str(self.home))
         kept = [branch for branch in self.lake.work_branches() if run_id in branch]
         step = watch.failed_step
         raise FailedRunError(f"{step or 'the run'} failed: {told}", step, kept)

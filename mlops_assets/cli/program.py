@@ -32,7 +32,7 @@ def exit_code(arguments: Sequence[str]) -> int:
     try:
         code = program.main(list(arguments), prog_name="mlops-assets", standalone_mode=False)
     except click.exceptions.Abort:
-        return _stopped(as_json="--json" in arguments)
+        return _stopped(STOPPED_SENTENCE, as_json="--json" in arguments)
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -40,6 +40,10 @@ def exit_code(arguments: Sequence[str]) -> int:
         _say(str(error))
         return click.UsageError.exit_code
     except Exception as error:
+        from mlops_assets.cli.faults import StoppedError
+
+        if isinstance(error, StoppedError):
+            return _stopped(str(error), as_json="--json" in arguments)
         # The user gets a sentence for whatever went wrong; `--debug` gets it as it was raised.
         if "--debug" in arguments:
             raise
@@ -53,7 +57,7 @@ def _failed(error: Exception, *, as_json: bool) -> int:
 
     chain = links(error)
     if interrupted(chain):
-        return _stopped(as_json=as_json)
+        return _stopped(STOPPED_SENTENCE, as_json=as_json)
     try:
         place = str(settings().home)
     except SettingsError:
@@ -64,8 +68,8 @@ def _failed(error: Exception, *, as_json: bool) -> int:
     return 1
 
 
-def _stopped(*, as_json: bool) -> int:
-    _tell(STOPPED_SENTENCE, step=None, kept=(), as_json=as_json)
+def _stopped(told: str, *, as_json: bool) -> int:
+    _tell(told, step=None, kept=(), as_json=as_json)
     return STOPPED
 
 
@@ -137,6 +141,78 @@ def run(
         _print_json(summary.to_json())
     else:
         click.echo(f"\n{summary.to_text()}")
+
+
+@program.command()
+@click.argument("selection", required=False)
+@click.option(
+    "--partitions",
+    metavar="FIRST..LAST",
+    help="Days, or months; for models also MONTHS|ORIGINS, as 2013-04..2013-12|JFK.",
+)
+@click.option("--resume", metavar="ID", help="Make what a backfill has not made, or wait for it.")
+@click.option("--cancel", metavar="ID", help="End a backfill; what it published stays.")
+@click.option(
+    "--tag", "tags", multiple=True, metavar="KEY=VALUE", help="A tag of the backfill and its runs."
+)
+@click.option(
+    "--isolated", is_flag=True, help="Publish all of it at once, or nothing if any of it fails."
+)
+@JSON
+@DEBUG
+def backfill(
+    selection: str | None,
+    partitions: str | None,
+    resume: str | None,
+    cancel: str | None,
+    tags: tuple[str, ...],
+    *,
+    isolated: bool,
+    as_json: bool,
+    debug: bool,
+) -> int:
+    """Make partitions of assets through Dagster's instance, by its queue and launcher.
+
+    SELECTION names assets as Dagster's UI does: raw/flights, raw/flights+ with what follows it,
+    group:features. A range is made in as few runs as its assets allow. What can be made of it is
+    published, whatever fails; with --isolated all of it is, in one merge, or nothing.
+    """
+    from mlops_assets.cli import backfill as backfills
+
+    if [selection, resume, cancel].count(None) != 2:
+        raise click.UsageError("say what to make: a SELECTION, or --resume or --cancel with an ID.")
+    if selection is None and (partitions is not None or tags or isolated):
+        raise click.UsageError(
+            "--partitions, --tag and --isolated belong to a new backfill: give a SELECTION."
+        )
+    if cancel is not None:
+        told = backfills.cancel(cancel, debug=debug)
+        if as_json:
+            _print_json({"succeeded": True, "told": told})
+        else:
+            click.echo(told)
+        return 0
+    if resume is not None:
+        outcome = backfills.resume(resume, debug=debug)
+    else:
+        new = backfills.New(str(selection), partitions, dict(map(_tag, tags)), isolated)
+        outcome = backfills.start(new, debug=debug)
+    if as_json:
+        _print_json(outcome.to_json())
+    else:
+        click.echo(outcome.to_text())
+    if not outcome.succeeded:
+        _say(outcome.sentence())
+    return 0 if outcome.succeeded else 1
+
+
+def _tag(text: str) -> tuple[str, str]:
+    key, parted, value = text.partition("=")
+    if not key or not parted:
+        raise RequestError(f"{text!r} is no tag: write KEY=VALUE.")
+    if key.startswith("dagster/"):
+        raise RequestError(f"{key} is a tag that Dagster sets itself: choose another key.")
+    return key, value
 
 
 @program.command()

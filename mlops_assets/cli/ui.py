@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import subprocess
-import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from http import HTTPStatus
-from pathlib import Path
-from typing import IO, TYPE_CHECKING
 
 import click
 
+from mlops_assets.cli.children import child, log_file
 from mlops_assets.cli.faults import CommandError
 from mlops_assets.cli.interrupts import stopped_by_signals
 from mlops_assets.cli.record import open_record
@@ -25,17 +21,12 @@ from mlops_assets.defs.resources import find_tracking
 from mlops_assets.settings import ROOT, Settings, open_state, settings
 from mlops_assets.tracking.connection import UI_HOST
 
-if TYPE_CHECKING:
-    import psutil
-
 HOST = UI_HOST
 POLL_SECONDS = 0.3
 
 # Dagster waits up to 45 s for a code location; on two busy cores the first load, which parses the
 # dbt project, took 20 s.
 READY_SECONDS = 120
-# A webserver, a daemon and a code server end in about 3 s when asked.
-END_SECONDS = 20
 
 
 @dataclass(frozen=True)
@@ -88,12 +79,15 @@ def serve_ui(port: int, mlflow_port: int, branch: str | None, *, debug: bool) ->
     wanted = servers(found, port, mlflow_port)
     for server in wanted:
         _check_free(server)
-    with _log(home, shown=debug) as log, stopped_by_signals():
+    with log_file(home, "ui", shown=debug) as log, stopped_by_signals():
         where = "shown above" if debug else f"in {log.name}"
         try:
             with contextlib.ExitStack() as stack:
                 children = {
-                    server.name: stack.enter_context(_child(server, log, home)) for server in wanted
+                    server.name: stack.enter_context(
+                        child(server.arguments, log, home, server.environment)
+                    )
+                    for server in wanted
                 }
                 for server in wanted:
                     _wait_until_ready(server, children[server.name], where)
@@ -166,61 +160,10 @@ def _check_free(server: Server) -> None:
             ) from error
 
 
-@contextlib.contextmanager
-def _log(home: Path, *, shown: bool) -> Iterator[IO[str]]:
-    if shown:
-        yield sys.stderr
-        return
-    folder = home / "logs"
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / f"ui-{datetime.now(UTC):%Y%m%dT%H%M%S.%f}.log").open("a") as stream:
-        yield stream
-
-
-@contextlib.contextmanager
-def _child(server: Server, log: IO[str], home: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A server's process; a session of its own, so that Ctrl-C reaches it once, through us.
-
-    It starts in the state directory: in the repository's root Dagster would read its `.env`, whose
-    words it puts above the environment's, and record in another home than the one shown.
-    """
-    import psutil
-
-    child = subprocess.Popen(
-        [sys.executable, *server.arguments],
-        cwd=home,
-        env={**os.environ, **server.environment},
-        stdout=log,
-        stderr=log,
-        stdin=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        yield child
-    finally:
-        _end(psutil.Process(child.pid) if child.poll() is None else None)
-        child.wait()
-
-
-def _end(server: psutil.Process | None) -> None:
-    """Ask a server to end, then make sure of each process below it."""
-    import psutil
-
-    if server is None:
-        return
-    family = [server, *server.children(recursive=True)]
-    server.terminate()
-    _, left = psutil.wait_procs(family, timeout=END_SECONDS)
-    for process in left:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
-    psutil.wait_procs(left, timeout=END_SECONDS)
-
-
-def _wait_until_ready(server: Server, child: subprocess.Popen[bytes], where: str) -> None:
+def _wait_until_ready(server: Server, process: subprocess.Popen[bytes], where: str) -> None:
     patience = time.monotonic() + READY_SECONDS
     while time.monotonic() < patience:
-        if child.poll() is not None:
+        if process.poll() is not None:
             raise CommandError(f"{server.name} did not start; its words are {where}.")
         if _answers(f"{server.url}{server.probe}"):
             return
@@ -231,8 +174,8 @@ def _wait_until_ready(server: Server, child: subprocess.Popen[bytes], where: str
 def _first_to_end(children: Mapping[str, subprocess.Popen[bytes]]) -> tuple[str, int]:
     """The name and exit code of the first child that ends."""
     while True:
-        for name, child in children.items():
-            if (code := child.poll()) is not None:
+        for name, process in children.items():
+            if (code := process.poll()) is not None:
                 return name, code
         time.sleep(POLL_SECONDS)
 

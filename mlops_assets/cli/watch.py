@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from mlops_assets.cli.faults import Link, recorded_links
+from mlops_assets.cli.faults import Link, recorded_links, sentence
 
 if TYPE_CHECKING:
     from dagster import DagsterEvent, EventLogEntry
@@ -83,9 +83,22 @@ class RunWatch:
                 pass
 
     @property
+    def published(self) -> set[tuple[str, str | None]]:
+        """The partitions of assets that the run has published and recorded so far."""
+        return {key for step in self.steps.values() for key in step.published}
+
+    @property
     def recorded(self) -> int:
-        """How many partitions of assets the run has published and recorded so far."""
+        """How many they are."""
         return sum(len(step.published) for step in self.steps.values())
+
+    def told(self, place: str) -> str:
+        """Why the run failed, as one sentence.
+
+        Args:
+            place: The state directory, named where a disk is full.
+        """
+        return self.explained or sentence(self.failure, place=place)
 
     def _begin(self, name: str, at: float) -> None:
         if not self.steps:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from mlops_assets.lake import LakeError, Partition, Snapshot, TablePartition, find_file
+from mlops_assets.lake import MissingPartitionError, Partition, Snapshot, TablePartition, find_file
 from mlops_assets.ml.decision import Decision, Judgement, ModelPin, decide, ordered
 from mlops_assets.ml.labels import UnusableRowsError
 from mlops_assets.ml.model import Model
@@ -63,9 +63,8 @@ class Contest:
             order: Which model somebody wants in force, whatever the numbers say.
 
         Raises:
-            MissingPartitionError: The month's model or report does not exist at the pin.
-            LakeError: The report judged another model than the one at the pin, or the lake never
-                held the model that is ordered.
+            MissingPartitionError: The month's model does not exist at the pin, or no report of it.
+            LakeError: The lake never held the model that is ordered.
         """
         candidate = _candidate(snapshot, place)
         gates = _gates(snapshot, place, candidate)
@@ -186,7 +185,7 @@ def _gates(snapshot: Snapshot, place: Place, candidate: ModelPin) -> tuple[GateR
     report = place.table(REPORT)
     judgement = Judgement.from_json(snapshot.read(report, GATES_FILE))
     if judgement.model != candidate:
-        raise LakeError(
+        raise MissingPartitionError(
             f"{report} judged another model than the one at commit {snapshot.commit[:12]}: "
             f"materialize {report.table} again."
         )

@@ -8,7 +8,7 @@ faults of a whole file (missing, truncated, another type) are the source's to re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Literal
@@ -41,6 +41,20 @@ _DAY = "the partition's day"  # a column name that no source has
 
 class SourceError(ValueError):
     """A source cannot be read as a whole: one sentence with the file, the fault and the remedy."""
+
+
+class AbsentDaysError(SourceError):
+    """A source has no rows of days that should have some.
+
+    Attributes:
+        days: These days.
+        rows: The rows of the other days that were asked for.
+    """
+
+    def __init__(self, sentence: str, days: Collection[date], rows: pa.Table) -> None:
+        super().__init__(sentence)
+        self.days = days
+        self.rows = rows
 
 
 class ContractError(ValueError):
@@ -176,6 +190,23 @@ class Checked:
                 day, accepted.get(day, 0), len(bad := by_day.get(day, [])), reason_counts(bad)
             )
             for day in window
+        )
+
+    def of(self, days: Collection[date]) -> Checked:
+        """The rows of some of its days alone; all of a table without partitions."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        if self.accepted_days is None or self.quarantined_days is None:
+            return self
+        wanted = pa.array(sorted(days), pa.date32())
+        good = pc.is_in(self.accepted_days, value_set=wanted)
+        bad = pc.is_in(self.quarantined_days, value_set=wanted)
+        return Checked(
+            self.accepted.filter(good),
+            self.quarantined.filter(bad),
+            self.accepted_days.filter(good),
+            self.quarantined_days.filter(bad),
         )
 
 

@@ -40,11 +40,11 @@ def evaluations(
     """The results of the gates that this step was asked for, to be yielded after its assets.
 
     Evaluations and not results, because Dagster gives a result the partition of its run, and a
-    range of partitions is one run.
+    range of partitions is one run. A partition that could not be judged has none.
     """
     wanted = {key.name: key for key in context.selected_asset_check_keys}
     for partition, key in publishing.partitions_by_key(context).items():
-        for result in judged[partition]:
+        for result in judged.get(partition, ()):
             if result.name in wanted:
                 yield dg.AssetCheckEvaluation(
                     asset_key=wanted[result.name].asset_key,

@@ -285,6 +285,7 @@ class ProblemAssets:
                     make,
                     parameters=parameters,
                     published=followed(context, tracking, lake, Tracking.record_report),
+                    also=gate_checks.evaluations(context, judged),
                 )
             else:
                 snapshot = lake.snapshot()
@@ -292,7 +293,7 @@ class ProblemAssets:
                     report = publishing.table_partition(report_key, partition)
                     judgement = Judgement.from_json(snapshot.read(report, GATES_FILE))
                     judged[partition] = judgement.gates
-            yield from gate_checks.evaluations(context, judged)
+                yield from gate_checks.evaluations(context, judged)
 
         return report_asset
 
@@ -313,7 +314,9 @@ class ProblemAssets:
                 dg.AssetDep(champion_key, partition_mapping=self._month_before()),
             ],
             partitions_def=self.partitions,
-            backfill_policy=dg.BackfillPolicy.single_run(),
+            # No backfill policy: with one, Dagster takes a backfill of several months for one run,
+            # asks for all of them at once, and then splits it into a run a month, which its queue
+            # starts two at a time and in any order. Without one it waits for the month before.
             owners=[problem.owner],
             kinds={"json"},
             group_name=problem.name,
@@ -351,6 +354,7 @@ class ProblemAssets:
                 make,
                 parameters=parameters,
                 published=followed(context, tracking, lake, Tracking.record_champion),
+                chain=lambda partition: dict(partition.values)[problem.segment],
             )
 
         return champion_asset

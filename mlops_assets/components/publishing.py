@@ -7,13 +7,14 @@ materialized).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import dagster as dg
+from dagster._core.definitions.data_version import DEFAULT_DATA_VERSION
 from dagster._core.events import DagsterEvent, DagsterEventBatchMetadata
 
 from mlops_assets.components.environment import environment
@@ -30,6 +31,7 @@ from mlops_assets.components.writer import this_writer
 from mlops_assets.lake import (
     Lake,
     Manifest,
+    MissingPartitionError,
     Partition,
     Publication,
     PublishedPartition,
@@ -37,6 +39,16 @@ from mlops_assets.lake import (
     TablePartition,
     Transaction,
 )
+from mlops_assets.ml.labels import UnusableRowsError
+from mlops_assets.ml.model import NotAModelError
+
+PARTITION_FAULTS = (MissingPartitionError, NotAModelError, UnusableRowsError)
+"""What one partition can fail by while the others of its step can be made."""
+
+PartitionFault = MissingPartitionError | NotAModelError | UnusableRowsError
+
+NAMED = 10
+"""So many partitions a sentence names; Dagster's record has all of them."""
 
 DIMENSION = {
     dg.DailyPartitionsDefinition: "day",
@@ -132,9 +144,20 @@ def step_name(context: dg.AssetExecutionContext) -> str:
     return context.op_execution_context.op_handle.name
 
 
-def step_message(context: dg.AssetExecutionContext) -> str:
-    """A commit's message: the step and the partitions that it made."""
-    keys = [key for key in partition_keys(context) if key is not None]
+def step_message(
+    context: dg.AssetExecutionContext, made: Collection[Partition] | None = None
+) -> str:
+    """A commit's message: the step and the partitions that it made.
+
+    Args:
+        context: The step's.
+        made: Those of its partitions; all if None.
+    """
+    keys = [
+        key
+        for partition, key in partitions_by_key(context).items()
+        if key is not None and (made is None or partition in made)
+    ]
     if not keys:
         return step_name(context)
     span = keys[0] if len(keys) == 1 else f"{keys[0]} to {keys[-1]}"
@@ -142,7 +165,7 @@ def step_message(context: dg.AssetExecutionContext) -> str:
 
 
 def open_transaction(
-    context: dg.AssetExecutionContext, lake: Lake, *, also: Sequence[str] = ()
+    context: dg.AssetExecutionContext, lake: Lake, *, also: Sequence[str] = (), of: str = ""
 ) -> Transaction:
     """The lake transaction of this attempt of this step.
 
@@ -150,10 +173,12 @@ def open_transaction(
         context: The step's.
         lake: Where.
         also: Tables that it may write beside those of its selected assets.
+        of: What tells it from another transaction of the attempt; it ends the branch's name.
     """
     run, attempt = context.run, context.op_execution_context.retry_number
     root = run.root_run_id or run.run_id
-    branch = f"tx-{root}-{step_name(context)}-{run.run_id}-{attempt}"
+    parts = (root, step_name(context), run.run_id, str(attempt), of)
+    branch = f"tx-{'-'.join(filter(None, parts))}"
     tables = [table_name(key) for key in context.selected_asset_keys]
     return lake.transaction(branch, [*tables, *also])
 
@@ -192,8 +217,14 @@ def publish_each(
     parameters: Mapping[str, object] | None = None,
     published: Callable[[PublishedPartition], Mapping[str, Any]] = lambda _: {},
     of_asset: Mapping[dg.AssetKey, Mapping[str, Any]] | None = None,
+    also: Iterable[Any] = (),
+    chain: Callable[[Partition], Hashable] | None = None,
 ) -> Iterator[Any]:
     """One transaction of an asset whose every partition is made by itself; yields its events.
+
+    A partition that cannot be made holds no other back: those that can are published and recorded
+    together, and then the step fails by the names of those that cannot. Whatever is no fault of a
+    partition (a lake that does not answer, a full disk, an interrupt) fails the step at once.
 
     Args:
         context: The step's.
@@ -204,21 +235,81 @@ def publish_each(
         published: Called with each partition after the merge and before its event; returns what
             else the UI is to show of it.
         of_asset: What to show of the asset as a whole.
+        also: Further events of what was published, asked for once it is.
+        chain: Names the chain that a partition belongs to, where each is made from the one
+            before: what follows one that cannot be made is not tried.
+
+    Raises:
+        dagster.Failure: Some of several partitions cannot be made.
+        MissingPartitionError: The only partition lacks an input.
+        UnusableRowsError: The only partition has rows that cannot be used.
+        NotAModelError: The only partition's model is none.
     """
     [asset] = context.selected_asset_keys
+    refused: dict[Partition, PartitionFault] = {}
     with open_transaction(context, lake) as transaction:
         written, shown = {}, {}
         for partition in sorted(output_partitions(context)):
+            before = [] if chain is None else [p for p in refused if chain(p) == chain(partition)]
+            if before:
+                refused[partition] = refused[before[0]]
+                continue
             folder = transaction.scratch / "partitions" / partition.path
             folder.mkdir(parents=True)
-            manifest, shown[partition] = make(transaction.reader(partition), partition, folder)
+            try:
+                manifest, shown[partition] = make(transaction.reader(partition), partition, folder)
+            except PARTITION_FAULTS as error:
+                refused[partition] = error
+                continue
             written[table_partition(asset, partition)] = (manifest, folder)
+        if not written:
+            first = next(iter(refused.values()))
+            raise first if len(refused) == 1 else refusal(context, refused) from first
         transaction.write(written)
         metadata = commit_metadata(context, parameters=parameters)
-        publication = transaction.publish(step_message(context), metadata)
+        made = shown.keys() - refused.keys()
+        publication = transaction.publish(step_message(context, made), metadata)
     for part in publication.partitions:
         shown[part.key.partition] = {**shown[part.key.partition], **published(part)}
-    yield from materializations(context, publication, metadata={asset: shown}, of_asset=of_asset)
+    yield from materializations(
+        context,
+        publication,
+        metadata={asset: shown},
+        of_asset=of_asset,
+        complete=not refused,
+    )
+    yield from also
+    if refused:
+        raise refusal(context, refused) from next(iter(refused.values()))
+
+
+def refusal(
+    context: dg.AssetExecutionContext, refused: Mapping[Partition, object], *, kept: str = ""
+) -> dg.Failure:
+    """The failure of a step that published its other partitions, if it has others.
+
+    Args:
+        context: The step's.
+        refused: The partitions that it could not make, with the reason of each.
+        kept: What is left of them, as a sentence.
+    """
+    keys = partitions_by_key(context)
+    in_order = [partition for partition in keys if partition in refused]
+    names = [str(keys[partition]) for partition in in_order]
+    reason = str(refused[in_order[0]]).rstrip(".")
+    if len(keys) > 1:
+        [asset] = context.selected_asset_keys
+        listed = ", ".join(names[:NAMED])
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        reason = (
+            f"{table_name(asset)}: {len(names)} of {len(keys)} partitions were not made: "
+            f"{listed}{more}. {names[0]}: {reason}"
+        )
+    others = len(keys) - len(refused)
+    rest = f"The other {others} are published." if others else "Nothing was published."
+    sentence = f"{reason}. {rest} {kept}"
+    # Made again from the same pin it would fail again.
+    return dg.Failure(sentence.rstrip(), allow_retries=False)
 
 
 def materializations(
@@ -228,6 +319,7 @@ def materializations(
     metadata: Mapping[dg.AssetKey, Mapping[Partition, Mapping[str, Any]]] | None = None,
     of_asset: Mapping[dg.AssetKey, Mapping[str, Any]] | None = None,
     check_results: Iterable[dg.AssetCheckResult] = (),
+    complete: bool = True,
 ) -> Iterator[dg.MaterializeResult[Any] | DagsterEvent | dg.AssetCheckResult]:
     """The events of what a transaction published, to be yielded after its merge.
 
@@ -238,6 +330,8 @@ def materializations(
         of_asset: What to show of an asset as a whole: said once, on the last of its events, which
             is the one that the UI describes the asset by.
         check_results: Of the checks that the published bytes passed.
+        complete: Whether that is all that the step was to make. Of a part of it there is no
+            result for Dagster, which would record every partition of the run.
     """
     yield from check_results
     keys = partitions_by_key(context)
@@ -258,15 +352,16 @@ def materializations(
                 **columns(part.manifest),
                 **(of_asset or {}).get(asset, {}),
             }
-        if len(parts) == 1:
+        if complete and len(parts) == 1:
             yield dg.MaterializeResult(
                 asset_key=asset,
                 metadata=shown[parts[0].key.partition],
                 data_version=dg.DataVersion(parts[0].manifest.data_version),
             )
             continue
-        yield dg.MaterializeResult(asset_key=asset, metadata={"lake/pin": publication.pin})
-        provenance = _recorded_provenance(context, asset)
+        provenance = _provenance(context, asset)
+        if complete:
+            yield dg.MaterializeResult(asset_key=asset, metadata={"lake/pin": publication.pin})
         yield from _recorded(
             context,
             [
@@ -306,23 +401,23 @@ def _upstream_first(context: dg.AssetExecutionContext) -> list[dg.AssetKey]:
     return list(TopologicalSorter(upstream).static_order())
 
 
-def _recorded_provenance(
-    context: dg.AssetExecutionContext, asset: dg.AssetKey
-) -> dg.DataProvenance | None:
-    """What Dagster recorded of the inputs of the materialization that this run just yielded.
+def _provenance(context: dg.AssetExecutionContext, asset: dg.AssetKey) -> dg.DataProvenance:
+    """What Dagster records of the code and the inputs of an asset that this step makes.
 
-    The asset's newest record, which Dagster offers, can be another run's that materializes other
-    partitions at the same time, and would make these look as if built from its inputs.
+    Its own record of them is only there for a step that made all of its partitions. The step's
+    view of its inputs is Dagster's internal; a test holds it to what Dagster records.
     """
-    cursor = None
-    while True:
-        page = context.instance.fetch_materializations(asset, limit=100, cursor=cursor)
-        for record in page.records:
-            if record.run_id == context.run.run_id:
-                return dg.DataProvenance.from_tags(record.event_log_entry.tags or {})
-        if not page.has_more:
-            return None
-        cursor = page.cursor
+    step = context.op_execution_context.get_step_execution_context()
+    node = context.job_def.asset_layer.get(asset)
+    versions: dict[dg.AssetKey, dg.DataVersion] = {}
+    pointers: dict[dg.AssetKey, int | None] = {}
+    for parent in node.parent_keys:
+        found = step.maybe_fetch_and_get_input_asset_version_info(parent)
+        versions[parent] = (found.data_version if found else None) or DEFAULT_DATA_VERSION
+        pointers[parent] = found.storage_id if found else None
+    return dg.DataProvenance(
+        node.code_version or context.run.run_id, versions, pointers, is_user_provided=True
+    )
 
 
 def version_tags(part: PublishedPartition, provenance: dg.DataProvenance | None) -> dict[str, str]:

@@ -98,6 +98,7 @@ class Transaction:
         self._removed: set[TablePartition] = set()
         self._readers: dict[Partition, Snapshot] = {}
         self._publication: Publication | None = None
+        self._kept = False
 
     def __enter__(self) -> Self:
         # The folder comes last: `__exit__` never runs for a transaction that did not open, so a
@@ -118,8 +119,8 @@ class Transaction:
         trace: TracebackType | None,
     ) -> None:
         shutil.rmtree(self.scratch, ignore_errors=True)
-        if error is None and self._publication is None:
-            raise LakeError(f"transaction {self.branch} ended without `publish`.")
+        if error is None and self._publication is None and not self._kept:
+            raise LakeError(f"transaction {self.branch} ended without `publish` or `keep`.")
 
     def _create(self) -> Branch:
         return self._branch().create(self.snapshot.commit)
@@ -223,7 +224,9 @@ class Transaction:
         """
         with self._lake.errors():
             branch = self._branch()
-            return self._commit(branch, message, metadata) or str(branch.get_commit().id)
+            head = self._commit(branch, message, metadata) or str(branch.get_commit().id)
+        self._kept = True
+        return head
 
     def _commit(self, branch: Branch, message: str, metadata: Mapping[str, str]) -> str | None:
         """Commit what is staged; None if everything written equals the pinned state."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -156,15 +155,14 @@ def rewrite(lake: Lake, key: TablePartition, folder: Path, rows: pa.Table) -> No
 
 
 def test_a_dropped_branch_leaves_no_trace(
-    own_state: Path, on: Command, source: Path, tmp_path: Path, lake_of: Callable[[Path], Lake]
+    own_state: Path, on: Command, tmp_path: Path, lake_of: Callable[[Path], Lake]
 ) -> None:
     lake = lake_of(own_state)
     rules = lake.client.sdk_client.repositories_api.get_branch_protection_rules
     before = (lake.head(), versions(own_state), files(own_state), rules(lake.repository))
     on("branch", "create", "exp")
     rewrite(lake.on_branch("exp"), SECOND_DAY, tmp_path / "a", rows_of(lake, SECOND_DAY)[:9])
-    broken = Path(shutil.copytree(source, tmp_path / "broken"))
-    (broken / "flights.csv").write_text("year,month\n")
+    broken = small_source(tmp_path / "broken", lambda row: row.update(origin="SFO"))
     assert on("run", "--days", "..".join(DAYS), branch="exp", reads=broken).code == 1
     assert lake.work_branches()
     ended = on("branch", "drop", "exp")

@@ -11,7 +11,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlops_assets.components.contract import Contract, DayWindow, SourceError
+from mlops_assets.components.contract import AbsentDaysError, Contract, DayWindow, SourceError
 from mlops_assets.defs.raw.contracts import AIRLINES, AIRPORTS, FLIGHTS, PLANES, WEATHER
 from mlops_assets.defs.raw.csv_file import read_csv
 
@@ -70,7 +70,8 @@ def read_flights(
         span: the days that the source covers.
 
     Raises:
-        SourceError: the file has a fault, a row lies on no day of `span`, or a day has no rows.
+        SourceError: the file has a fault, or a row lies on no day of `span`.
+        AbsentDaysError: a day has no rows.
     """
     return _read_days(FLIGHTS, directory, DayWindow(first_day, last_day), span)
 
@@ -144,8 +145,10 @@ def _read_days(contract: Contract, directory: Path, window: DayWindow, span: Day
     ]
     if absent:
         more = f" and {len(absent) - 1} more days" if len(absent) > 1 else ""
-        raise SourceError(
+        raise AbsentDaysError(
             f"{path} has no rows for {absent[0]}{more}. Complete the file, or declare the day "
-            "empty if nothing happened."
+            "empty if nothing happened.",
+            absent,
+            rows,
         )
     return rows
