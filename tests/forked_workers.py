@@ -242,13 +242,13 @@ def told(result: Any) -> dict[str, Any]:
 
 def serve(answer: str) -> NoReturn:
     """Serve a state directory's lake until killed, after having said where."""
-    from mlops_assets.lakefs_server import EmbeddedServer
+    from mlops_assets.lakefs_server import ExposedServer
 
-    home = Path(os.environ["MLOPS_HOME"])
-    endpoint = EmbeddedServer(home / "lakefs").start()
-    _answer(Path(answer), list(endpoint))
-    while True:
-        signal.pause()
+    store = Path(os.environ["MLOPS_HOME"]) / "lakefs"
+    with ExposedServer(store, host="127.0.0.1", port=0, pre_sign=False) as server:
+        _answer(Path(answer), server.url)
+        while True:
+            signal.pause()
 
 
 WORK = {"prepare": prepare, "materialize": materialize, "serve": serve}

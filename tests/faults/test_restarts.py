@@ -10,7 +10,7 @@ import pytest
 from faulty_proxy import Fault, Kind
 from forked_workers import Workers
 from installation import copied
-from served_lake import served
+from restarted_lake import served
 from small_source import small_source
 from verdict import judge
 

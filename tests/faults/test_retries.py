@@ -10,8 +10,8 @@ import pytest
 from faulty_proxy import Fault
 from forked_workers import Workers
 from installation import Installation, copied, installed
+from restarted_lake import ServedLake, served
 from retried_jobs import retried_job
-from served_lake import ServedLake, served
 from small_source import small_source
 from verdict import intact
 

@@ -24,7 +24,7 @@ from mlops_assets.lakefs_server import Endpoint
 RENEWED_AFTER = 60
 """Requests after which there is a fresh repository: some delete the one there is."""
 
-STORE_FILES = {"blobs", "drafts", "format", "incoming", "metadata.sqlite"}
+STORE_FILES = {"blobs", "blobs.lock", "drafts", "format", "incoming", "metadata.sqlite"}
 STORE_FILES |= {"metadata.sqlite-shm", "metadata.sqlite-wal", "signing.key"}
 
 

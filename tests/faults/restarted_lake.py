@@ -10,6 +10,8 @@ from pathlib import Path
 from faulty_proxy import FaultyProxy
 from forked_workers import Worker, Workers
 
+from mlops_assets.lakefs_server.credentials import access_keys
+
 
 @dataclass
 class ServedLake:
@@ -37,19 +39,20 @@ class ServedLake:
     def restart(self) -> None:
         """Start another server in the place of one that was killed."""
         self.server = self.workers.start("serve", self.home)
-        self.proxy.server = self.server.said()[0]
+        self.proxy.server = self.server.said()
 
 
 @contextmanager
 def served(workers: Workers, home: Path) -> Iterator[ServedLake]:
     """Serve the lake of a state directory."""
+    with access_keys(home / "lakefs") as keys:
+        key = keys.create()
     server = workers.start("serve", home)
-    address, key, secret = server.said()
-    with FaultyProxy(address) as proxy:
+    with FaultyProxy(server.said()) as proxy:
         environment = {
             "LAKECTL_SERVER_ENDPOINT_URL": proxy.address,
-            "LAKECTL_CREDENTIALS_ACCESS_KEY_ID": key,
-            "LAKECTL_CREDENTIALS_SECRET_ACCESS_KEY": secret,
+            "LAKECTL_CREDENTIALS_ACCESS_KEY_ID": key.access_key_id,
+            "LAKECTL_CREDENTIALS_SECRET_ACCESS_KEY": key.secret_access_key,
         }
         lake = ServedLake(home, proxy, server, environment, workers)
         try:
