@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,17 @@ class Step:
 
     def _ends(self) -> int:
         return int(_one(self._runs, "SELECT count(*) FROM runs WHERE status = 'SUCCESS'"))
+
+
+def written_to(home: Path) -> bool:
+    """Whether a process is in the middle of writing to the lake's database."""
+    path = home / "lakefs" / "metadata.sqlite"
+    with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as database:
+        try:
+            database.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return True
+    return False
 
 
 def _looked_into(path: Path) -> sqlite3.Connection:

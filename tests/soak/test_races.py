@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import psutil
 import pytest
 from forked_workers import Worker, Workers
 from installation import Installation, copied
+from phases import written_to
 from small_source import small_source
 from verdict import intact, judge, opened
 
@@ -60,7 +62,7 @@ class Contest:
                 )
             )
             self._wait_for_branches(kept + number)
-            os.kill(held[-1].pid, signal.SIGSTOP)
+            self._hold(held[-1])
         assert self._lake.head() == before, "one was too quick to be held"
         for worker in random.sample(held, len(held)):
             os.kill(worker.pid, signal.SIGCONT)
@@ -95,6 +97,17 @@ class Contest:
                 [branch] = [name for name in kept if loser["run"] in name]
                 [made] = self._lake.snapshot(branch).stored(FLIGHTS).values()
                 assert made.manifest != there
+
+    def _hold(self, worker: Worker) -> None:
+        """Stop a process where it does not hold up the others: not in the middle of a write."""
+        while True:
+            os.kill(worker.pid, signal.SIGSTOP)
+            while psutil.Process(worker.pid).status() != psutil.STATUS_STOPPED:
+                time.sleep(0.001)
+            if not written_to(self._installation.home):
+                return
+            os.kill(worker.pid, signal.SIGCONT)
+            time.sleep(0.001)
 
     def _wait_for_branches(self, number: int) -> None:
         patience = time.monotonic() + PATIENCE
