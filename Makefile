@@ -12,7 +12,7 @@ export PIP_NO_CACHE_DIR ?= 1
 
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode
 
-.PHONY: help run test ui bench soak lint lock clean
+.PHONY: help run test ui bench soak conformance lint lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -49,8 +49,13 @@ ui: .venv/.product .env ## Open the Dagster UI with its daemon on 127.0.0.1:3000
 test: .venv/.test ## Run every test
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
-soak: .venv/.test ## Run the long fault tests
-	@$(BIN)/python -m pytest -m soak
+soak: .venv/.test ## Run the long fault tests; they print what they found
+	@$(BIN)/python -m pytest -m soak --capture=no
+
+conformance: export LAKEFS := $(LAKEFS)
+conformance: export LAKEFS_SPEC := $(LAKEFS_SPEC)
+conformance: .venv/.test ## Run the suites of copies of lakeFS and lakefs-spec: LAKEFS=folder LAKEFS_SPEC=folder
+	@$(BIN)/python -m pytest -s -rs tests/conformance
 
 bench: .venv/.test ## Run every benchmark: one JSON line a figure in bench/results.jsonl, and a table
 	@$(BIN)/python -m bench

@@ -39,6 +39,7 @@ class Settings(BaseSettings):
         lakefs_secret_access_key: The key for that server.
         lakefs_repository: The repository that holds all tables.
         lakefs_branch: The base branch, which every step reads and publishes to.
+        lakefs_pre_sign: Whether the embedded server gives signed links instead of local paths.
         mlflow_tracking_uri: An MLflow registry's address; one in the state directory if None.
         dagster_home_given: Dagster's record; `dagster_home` says where it lies if None.
     """
@@ -62,6 +63,7 @@ class Settings(BaseSettings):
     lakefs_branch: str = Field(
         "main", validation_alias="LAKEFS_BRANCH", pattern=rf"^{BRANCH_NAME}$"
     )
+    lakefs_pre_sign: bool = Field(False, validation_alias="MLOPS_LAKEFS_PRE_SIGN")
     mlflow_tracking_uri: str | None = Field(None, validation_alias="MLFLOW_TRACKING_URI")
     dagster_home_given: Path | None = Field(None, validation_alias="DAGSTER_HOME")
 
@@ -75,6 +77,11 @@ class Settings(BaseSettings):
         if self.lakefs_branch == MAIN:
             return self.home
         return self.home / "branches" / self.lakefs_branch
+
+    @property
+    def lakefs_home(self) -> Path:
+        """The embedded server's store, where `LAKECTL_SERVER_ENDPOINT_URL` names no server."""
+        return self.home / "lakefs"
 
     @property
     def dagster_home(self) -> Path:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from forked_workers import Workers
 from installation import BUILT_DAYS, Installation, copied, installed, open_lake
 
 from mlops_assets.components import dbt_manifest
@@ -71,3 +72,16 @@ def built(built_home: Path, tmp_path: Path, definitions: dg.Definitions) -> Iter
     """A copy of `built_home`, the test's own to change."""
     with installed(copied(built_home, tmp_path / "built"), definitions) as copy:
         yield copy
+
+
+@pytest.fixture(scope="session")
+def empty_home(parsed_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A state directory for `workers`, who put an empty lake and record there; to be copied."""
+    return copied(parsed_home, tmp_path_factory.mktemp("empty") / "home")
+
+
+@pytest.fixture(scope="session")
+def workers(empty_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
+    """Processes that are at work within milliseconds."""
+    with Workers(empty_home, tmp_path_factory.mktemp("workers")) as loaded:
+        yield loaded

@@ -15,7 +15,7 @@ from mlops_assets.settings import ROOT, STATE_FORMAT
 
 OLDEST_PYTHON = (3, 11)
 LOCK = ROOT / "requirements.lock"
-SECRET = Path("lakefs") / "credentials.json"
+SECRET = Path("lakefs") / "signing.key"
 
 # The year of flights takes 0.3 GB with its models; SQLite and DuckDB need room to work beside it.
 FEWEST_FREE_BYTES = 1 << 30
@@ -73,7 +73,7 @@ def state(home: Path) -> Check:
     if secret.exists() and stat.S_IMODE(secret.stat().st_mode) & 0o077:
         return problem(
             "state",
-            f"{secret} holds the lake's key and others can read it.",
+            f"{secret} signs links to the lake's objects and others can read it.",
             f"chmod 600 {secret}",
         )
     if not os.access(home, os.W_OK | os.X_OK):

@@ -1,7 +1,7 @@
-"""Whether somebody asked this process to stop, whoever took the signal.
+"""How somebody asks this process to stop.
 
 dbt answers Ctrl-C by failing its build, and Dagster by failing its step: by its result alone a
-stopped run is a failed one, and the next would start.
+stopped run is a failed one, and the next would start. A command that serves ends by the signal.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import contextlib
 import signal
 import socket
 from collections.abc import Callable, Iterator
+from typing import NoReturn
 
 STOP_SIGNALS = {signal.SIGINT, signal.SIGTERM}
 
@@ -37,3 +38,23 @@ def noticed_interrupts() -> Iterator[Callable[[], bool]]:
             yield stopped
         finally:
             signal.set_wakeup_fd(before)
+
+
+@contextlib.contextmanager
+def stopped_by_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP stop as Ctrl-C does: by themselves they would leave what it started.
+
+    SIGINT too, since a process that a shell started in the background ignores it, and so would
+    Dagster, its child: ending it then took until the last resort, 20 s later.
+    """
+
+    def stop(*_: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, stop) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -306,7 +306,70 @@ def branch_drop(name: str, *, force: bool, debug: bool) -> None:  # noqa: ARG001
 
 @program.group()
 def lakefs() -> None:
-    """Look after the lake's own store."""
+    """Look after the lake's own store, and serve it to tools outside, to who holds a key."""
+
+
+@lakefs.command("serve")
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--port", default=8000, show_default=True, type=PORT)
+@click.option(
+    "--pre-sign/--no-pre-sign",
+    default=None,
+    help="Give signed links instead of local paths, as a lakeFS on S3 does; by default as "
+    "MLOPS_LAKEFS_PRE_SIGN says.",
+)
+@DEBUG
+def lakefs_serve(host: str, port: int, *, pre_sign: bool | None, debug: bool) -> None:  # noqa: ARG001 - main reads --debug
+    """Serve the lakeFS API over the state directory's store, until Ctrl-C.
+
+    Nobody is let in without a key, and there must be one: see `lakefs key create`.
+    """
+    from mlops_assets.cli.lakefs import serve
+
+    serve(host, port, pre_sign=pre_sign)
+
+
+@lakefs.group("key")
+def lakefs_key() -> None:
+    """Manage the access keys of `lakefs serve`."""
+
+
+@lakefs_key.command("create")
+@JSON
+@DEBUG
+def lakefs_key_create(*, as_json: bool, debug: bool) -> None:  # noqa: ARG001 - main reads --debug
+    """Make an access key, and print it: the secret is kept nowhere and shown this once."""
+    from mlops_assets.cli.lakefs import create_key, key_to_text
+
+    key = create_key()
+    if as_json:
+        _print_json(key._asdict())
+    else:
+        click.echo(key_to_text(key))
+
+
+@lakefs_key.command("list")
+@JSON
+@DEBUG
+def lakefs_key_list(*, as_json: bool, debug: bool) -> None:  # noqa: ARG001 - main reads --debug
+    """Show the access keys that are let in, without their secrets."""
+    from mlops_assets.cli.lakefs import key_to_json, keys_to_text, list_keys
+
+    keys = list_keys()
+    if as_json:
+        _print_json([key_to_json(key) for key in keys])
+    else:
+        click.echo(keys_to_text(keys))
+
+
+@lakefs_key.command("delete")
+@click.argument("access_key_id")
+@DEBUG
+def lakefs_key_delete(access_key_id: str, *, debug: bool) -> None:  # noqa: ARG001 - main reads --debug
+    """Let an access key in no more, from the next request on."""
+    from mlops_assets.cli.lakefs import delete_key
+
+    delete_key(access_key_id)
 
 
 @lakefs.command("gc")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -15,11 +14,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, NoReturn
+from typing import IO, TYPE_CHECKING
 
 import click
 
 from mlops_assets.cli.faults import CommandError
+from mlops_assets.cli.interrupts import stopped_by_signals
 from mlops_assets.cli.record import open_record
 from mlops_assets.defs.resources import find_tracking
 from mlops_assets.settings import ROOT, Settings, open_state, settings
@@ -88,7 +88,7 @@ def serve_ui(port: int, mlflow_port: int, branch: str | None, *, debug: bool) ->
     wanted = servers(found, port, mlflow_port)
     for server in wanted:
         _check_free(server)
-    with _log(home, shown=debug) as log, _stopped_by_signals():
+    with _log(home, shown=debug) as log, stopped_by_signals():
         where = "shown above" if debug else f"in {log.name}"
         try:
             with contextlib.ExitStack() as stack:
@@ -175,26 +175,6 @@ def _log(home: Path, *, shown: bool) -> Iterator[IO[str]]:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / f"ui-{datetime.now(UTC):%Y%m%dT%H%M%S.%f}.log").open("a") as stream:
         yield stream
-
-
-@contextlib.contextmanager
-def _stopped_by_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP stop as Ctrl-C does: by themselves they would leave the children.
-
-    SIGINT too, since a process that a shell started in the background ignores it, and so would
-    Dagster, its child: ending it then took until the last resort, 20 s later.
-    """
-
-    def stop(*_: object) -> NoReturn:
-        raise KeyboardInterrupt
-
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, stop) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

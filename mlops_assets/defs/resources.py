@@ -65,7 +65,7 @@ def sweep_places(settings: Settings) -> Places:
     homes = [settings.on_branch(MAIN).mlflow_home, *recorded]
     return Places(
         lake=find_lake(settings),
-        store=None if settings.lakefs_endpoint else settings.home / "lakefs",
+        store=None if settings.lakefs_endpoint else settings.lakefs_home,
         registries=[Registry(None, home) for home in homes]
         if settings.mlflow_tracking_uri is None
         else [Registry(settings.mlflow_tracking_uri, settings.mlflow_home)],
@@ -77,7 +77,8 @@ def _credentials(settings: Settings) -> Credentials:
     if settings.lakefs_endpoint is None:
         from mlops_assets.lakefs_server import EmbeddedServer
 
-        endpoint = EmbeddedServer(settings.home / "lakefs").start()
+        server = EmbeddedServer(settings.lakefs_home, pre_sign=settings.lakefs_pre_sign)
+        endpoint = server.start()
         return Credentials(endpoint.url, endpoint.access_key_id, endpoint.secret_access_key)
     if settings.lakefs_access_key_id is None or settings.lakefs_secret_access_key is None:
         raise SettingsError(

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from mlops_assets.lake.answers import be_patient
 from mlops_assets.lake.errors import ConflictError, LakeError, UnreachableLakeError
 from mlops_assets.lake.snapshot import Snapshot
 from mlops_assets.lake.transaction import Transaction
@@ -274,6 +275,7 @@ class Lake:
             tables: The names of the tables that it may write.
         """
         self.opened.append(branch)
+        be_patient(self.client)
         return Transaction(self, branch=branch, tables=tables)
 
     @contextmanager

@@ -12,12 +12,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from mlops_assets.lake import inputs
-from mlops_assets.lake.errors import ConflictError, LakeError
+from mlops_assets.lake.answers import settle, unanswered
+from mlops_assets.lake.errors import ConflictError, LakeError, UnreachableLakeError
 from mlops_assets.lake.history import makers
 from mlops_assets.lake.manifest import Manifest
 from mlops_assets.lake.partition import MANIFEST_NAME, Partition, TablePartition, by_table
@@ -103,7 +105,7 @@ class Transaction:
         self.snapshot = self._lake.snapshot()
         self._readers[Partition()] = self.snapshot
         with self._lake.errors():
-            self._branch().create(self.snapshot.commit)
+            settle(self._create, self._created)
         self.scratch = self._lake.scratch / self.branch
         shutil.rmtree(self.scratch, ignore_errors=True)
         self.scratch.mkdir(parents=True)
@@ -118,6 +120,21 @@ class Transaction:
         shutil.rmtree(self.scratch, ignore_errors=True)
         if error is None and self._publication is None:
             raise LakeError(f"transaction {self.branch} ended without `publish`.")
+
+    def _create(self) -> Branch:
+        return self._branch().create(self.snapshot.commit)
+
+    def _created(self) -> Branch | None:
+        """The work branch, if it is there and as new."""
+        from lakefs.exceptions import NotFoundException
+
+        branch = self._branch()
+        try:
+            untouched = branch.get_commit().id == self.snapshot.commit
+            staged = next(iter(branch.uncommitted(max_amount=1)), None)
+        except NotFoundException:
+            return None
+        return branch if untouched and staged is None else None
 
     def reader(self, partition: Partition) -> Snapshot:
         """The pin for making one partition: what it hands out is recorded as read for that one."""
@@ -177,7 +194,7 @@ class Transaction:
             with self._lake.errors():
                 for part in pinned.values():
                     names = [MANIFEST_NAME, *(file.name for file in part.manifest.files)]
-                    self._branch().delete_objects([f"{part.key.folder}{name}" for name in names])
+                    self._delete([f"{part.key.folder}{name}" for name in names])
 
     def _upload(
         self, key: TablePartition, manifest: Manifest, folder: Path, before: Manifest | None
@@ -186,14 +203,17 @@ class Transaction:
         for file in manifest.files:
             if file not in held:
                 path = f"{key.folder}{file.name}"
-                upload_file(self._lake, self._branch(), path, folder / file.name)
+                settle(partial(upload_file, self._lake, self._branch(), path, folder / file.name))
         dropped = {file.name for file in held} - {file.name for file in manifest.files}
         if dropped:
-            self._branch().delete_objects([f"{key.folder}{name}" for name in sorted(dropped)])
+            self._delete([f"{key.folder}{name}" for name in sorted(dropped)])
         # The object is empty: what it says rides in its metadata, where one listing reads it for
         # a whole table, and a year of tables spares 3,285 files and their fsync.
         said = {METADATA_KEY: manifest.to_json()}
-        upload(self._lake, self._branch(), key.manifest_path, b"", said)
+        settle(partial(upload, self._lake, self._branch(), key.manifest_path, b"", said))
+
+    def _delete(self, paths: list[str]) -> None:
+        settle(lambda: self._branch().delete_objects(paths))
 
     def keep(self, message: str, metadata: Mapping[str, str]) -> str:
         """Commit what was written to the work branch without publishing it, for a post-mortem.
@@ -211,11 +231,18 @@ class Transaction:
 
         try:
             described = {**metadata, **self._inputs()}
-            return str(branch.commit(message, described).get_commit().id)
+            return settle(
+                lambda: str(branch.commit(message, described).id), lambda: self._committed(branch)
+            )
         except BadRequestException as error:
             if "no changes" not in str(error.body.get("message", "")):
                 raise
             return None
+
+    def _committed(self, branch: Branch) -> str | None:
+        """The commit on the work branch, which nobody else writes to; None if there is none."""
+        head = str(branch.get_commit().id)
+        return None if head == self.snapshot.commit else head
 
     def publish(self, message: str, metadata: Mapping[str, str]) -> Publication:
         """Commit what was written and merge it into the base branch.
@@ -239,6 +266,8 @@ class Transaction:
             ConflictError: Another writer published or removed one of these partitions since the
                 pin; the sentence names it. Nothing of this transaction shows.
             LakeError: The server failed before the merge. Nothing of this transaction shows.
+            UnreachableLakeError: Or it stopped answering in the merge, and stayed away when asked
+                again: the sentence says that what shows is not known.
         """
         merge = None
         with self._lake.errors():
@@ -250,7 +279,7 @@ class Transaction:
             )
             looked_at = self._require_unmoved({*unchanged, *self._removed})
             if commit is not None:
-                merge = self._merge(branch, message, metadata)
+                merge = self._merge(branch, commit, message, metadata)
                 # From here on the base branch holds the result, and a failure would leave it out
                 # of the record. Without an answer to this question the record may name content
                 # that the winner replaced, until the partition is materialized again.
@@ -272,17 +301,38 @@ class Transaction:
         )
         return self._publication
 
-    def _merge(self, branch: Branch, message: str, metadata: Mapping[str, str]) -> str:
+    def _merge(self, branch: Branch, commit: str, message: str, metadata: Mapping[str, str]) -> str:
         from lakefs.exceptions import ConflictException
 
+        base = self._lake.base_branch
         try:
-            return branch.merge_into(
-                self._lake.base_branch, message=message, metadata=dict(metadata)
+            return settle(
+                lambda: str(branch.merge_into(base, message=message, metadata=dict(metadata))),
+                lambda: self._merged(commit),
             )
         except ConflictException as error:
             head = self._lake.snapshot()
             taken = self._taken(head, {*self._written, *self._removed})
             raise ConflictError(self._winner(head, taken)) from error
+        except Exception as error:
+            if not unanswered(error):
+                raise
+            raise UnreachableLakeError(
+                f"lakeFS at {self._lake.credentials.endpoint} stopped answering in the merge of "
+                f"{self.branch} into {base}: whether that shows is not known. Start the server, "
+                "run `mlops-assets doctor`, which finds out, and materialize again."
+            ) from error
+
+    def _merged(self, commit: str) -> str | None:
+        """The merge that brought a commit to the base branch since the pin; None if none did."""
+        # Merges are what moves the base branch, so that the pin is a first parent of its head.
+        log = self._lake.repo().ref(self._lake.base_branch).log(first_parent=True)
+        for merge in log:
+            if commit in merge.parents[1:]:
+                return str(merge.id)
+            if merge.id == self.snapshot.commit:
+                return None
+        return None
 
     def _require_unmoved(self, keys: Iterable[TablePartition]) -> str:
         """Lose the race for a partition that another writer changed and this one left as it was.

@@ -8,22 +8,21 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
 
 from mlops_assets.lakefs_server import placements, refs
-from mlops_assets.lakefs_server.api_repositories import required
 from mlops_assets.lakefs_server.asgi import Request, Response, Route, Routes, json_response
 from mlops_assets.lakefs_server.errors import ApiError, InvalidError, NotFoundError
-from mlops_assets.lakefs_server.multipart import form_file
-from mlops_assets.lakefs_server.objects import Listed, Objects
+from mlops_assets.lakefs_server.objects import Listed, Objects, Precondition
 from mlops_assets.lakefs_server.paging import page_of, paged
 from mlops_assets.lakefs_server.signing import Addresses
 from mlops_assets.lakefs_server.store import Store
 from mlops_assets.lakefs_server.tree import Entry
 
 _META = b"x-lakefs-meta-"
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 _MOST_DELETED = 1000
 _DEFAULT_TYPE = "application/octet-stream"
 
@@ -39,7 +38,9 @@ class ObjectApi:
         """This part of the route table."""
         branch, ref = "repositories/*/branches/*", "repositories/*/refs/*"
         return {
-            ("POST", f"{branch}/objects"): Route(self.upload, takes_bytes=True),
+            ("POST", f"{branch}/objects"): Route(
+                self.upload, takes_bytes=True, form_field="content", admit=self.check_upload
+            ),
             ("DELETE", f"{branch}/objects"): Route(self.delete),
             ("POST", f"{branch}/objects/delete"): Route(self.delete_many, slow=True),
             ("POST", f"{branch}/objects/copy"): Route(self.copy),
@@ -49,24 +50,29 @@ class ObjectApi:
             ("HEAD", f"{ref}/objects"): Route(self.read),
             ("GET", f"{ref}/objects/stat"): Route(self.stat),
             ("GET", f"{ref}/objects/ls"): Route(self.list_objects),
-            ("GET", "signed/*"): Route(self.read_signed, public=True),
-            ("HEAD", "signed/*"): Route(self.read_signed, public=True),
-            ("PUT", "signed/*"): Route(self.write_signed, takes_bytes=True, public=True),
+            ("GET", "signed/*"): Route(self.read_signed, public=True, admit=self.check_read),
+            ("HEAD", "signed/*"): Route(self.read_signed, public=True, admit=self.check_read),
+            ("PUT", "signed/*"): Route(
+                self.write_signed, takes_bytes=True, public=True, admit=self.check_write
+            ),
         }
 
     def upload(self, request: Request, name: str, branch: str) -> Response:
         """Stage an object: a raw body, or the form field `content`."""
         objects = self._objects(name)
-        path = refs.check_path(request.text("path"))
+        path = request.text("path")
         found = objects.writable_branch(branch, force=request.flag("force"))
-        content_type = request.header("content-type") or _DEFAULT_TYPE
-        content = request.body
-        if content_type.startswith("multipart/"):
-            content, content_type = form_file(request.body, content_type, "content")
-        blob = request.blob or self._store.blobs.put(content)
-        entry = Entry(*blob, int(time.time()), content_type, _metadata_of(request))
-        objects.stage(found, path, entry, only_new=_only_new(request))
+        blob = request.blob or self._store.blobs.put(request.body)
+        kind = request.content_type or _DEFAULT_TYPE
+        entry = Entry(*blob, int(time.time()), kind, _metadata_of(request))
+        objects.stage(found, path, entry, _precondition(request))
         return json_response(self._body(path, entry), 201)
+
+    def check_upload(self, request: Request, name: str, branch: str) -> None:
+        """Refuse what cannot be staged before its bytes come."""
+        refs.check_path(request.text("path"))
+        _precondition(request)
+        self._objects(name).writable_branch(branch, force=request.flag("force"))
 
     def delete(self, request: Request, name: str, branch: str) -> Response:
         """Stage a removal; no error if there is no such object."""
@@ -77,9 +83,7 @@ class ObjectApi:
 
     def delete_many(self, request: Request, name: str, branch: str) -> Response:
         """Stage removals; what cannot be removed is listed in the answer, path by path."""
-        paths = request.json().get("paths")
-        if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
-            raise InvalidError("paths: required value: give a list of object paths")
+        paths = request.json().texts("paths")
         if len(paths) > _MOST_DELETED:
             raise InvalidError(f"request size exceeded, max paths is set to {_MOST_DELETED}")
         objects = self._objects(name)
@@ -102,8 +106,8 @@ class ObjectApi:
         body = request.json()
         objects = self._objects(name)
         path = refs.check_path(request.text("dest_path"))
-        found = objects.writable_branch(branch, force=bool(body.get("force")))
-        source = objects.get(body.get("src_ref") or branch, required(body, "src_path"))
+        found = objects.writable_branch(branch, force=body.flag("force"))
+        source = objects.get(body.text("src_ref") or branch, body.required("src_path"))
         entry = source._replace(mtime=int(time.time()))
         objects.stage(found, path, entry)
         return json_response(self._body(path, entry), 201)
@@ -148,12 +152,16 @@ class ObjectApi:
         return paged(page, found, body, lambda line: line.path)
 
     def place(self, request: Request, name: str, branch: str) -> Response:
-        """Where a client may put an object's bytes itself, to link them afterwards."""
-        self._objects(name).writable_branch(branch, force=request.flag("force"))
+        """Where a client may put an object's bytes itself, to link them afterwards.
+
+        As lakeFS, this asks for the repository only: what the branch says comes with the link.
+        """
+        self._objects(name)
         token = self._addresses.new_place(name, branch, refs.check_path(request.text("path")))
         body: dict[str, Any] = {"physical_address": self._addresses.of_place(token)}
         if request.flag("presign") and self._addresses.pre_sign:
-            url, expiry = self._addresses.signed_url(request.base_url, "PUT", token)
+            told = {"repository": name, "branch": branch}
+            url, expiry = self._addresses.signed_url(request.base_url, "PUT", token, told)
             body |= {"presigned_url": url, "presigned_url_expiry": expiry}
         return json_response(body)
 
@@ -162,26 +170,25 @@ class ObjectApi:
         body = request.json()
         path = refs.check_path(request.text("path"))
         objects = self._objects(name)
-        found = objects.writable_branch(branch, force=bool(body.get("force")))
-        address = str((body.get("staging") or {}).get("physical_address") or "")
+        found = objects.writable_branch(branch, force=body.flag("force"))
+        address = body.inner("staging").text("physical_address")
         token = self._addresses.check_place(address, name, branch, path)
         blob = placements.find(self._store, token, self._addresses.place_file(token))
-        checksum = str(body.get("checksum") or "").strip(' "')
-        if checksum != blob.etag or body.get("size_bytes", blob.size) != blob.size:
+        checksum = body.text("checksum").strip(' "')
+        if checksum != blob.etag or body.number("size_bytes", blob.size) != blob.size:
             raise InvalidError(
                 f"the bytes at {address} have MD5 {blob.etag} and {blob.size} bytes, "
                 "not what the request says: put them down again"
             )
-        content_type = str(body.get("content_type") or _DEFAULT_TYPE)
-        mtime = int(body.get("mtime") or time.time())
-        entry = Entry(*blob, mtime, content_type, body.get("user_metadata") or {})
-        objects.stage(found, path, entry, only_new=_only_new(request))
+        content_type = body.text("content_type") or _DEFAULT_TYPE
+        mtime = body.number("mtime") or int(time.time())
+        entry = Entry(*blob, mtime, content_type, body.strings("user_metadata"))
+        objects.stage(found, path, entry, _precondition(request))
         placements.forget(self._store, token)
         return json_response(self._body(path, entry))
 
     def read_signed(self, request: Request, digest: str) -> Response:
         """A blob's bytes, for whoever holds a signed URL that has not expired."""
-        self._check_signature(request, "GET", digest)
         size = self._store.blobs.size(digest)
         if size is None:
             raise NotFoundError("no such object")
@@ -190,7 +197,6 @@ class ObjectApi:
 
     def write_signed(self, request: Request, token: str) -> Response:
         """Put down bytes to be linked, for whoever holds a signed URL that has not expired."""
-        self._check_signature(request, "PUT", token)
         blob = request.blob or self._store.blobs.put(request.body)
         placements.remember(self._store, token, blob)
         return Response(200, headers=[(b"etag", f'"{blob.etag}"'.encode())])
@@ -198,9 +204,26 @@ class ObjectApi:
     def _objects(self, name: str) -> Objects:
         return Objects(self._store, self._store.repository(name))
 
-    def _check_signature(self, request: Request, verb: str, name: str) -> None:
+    def check_read(self, request: Request, digest: str) -> None:
+        """Let in who holds a signed URL to read a blob."""
+        self._check_signature(request, "GET", digest)
+
+    def check_write(self, request: Request, token: str) -> None:
+        """Let in who holds a signed URL to put bytes down, before any of them is taken.
+
+        A branch that does not exist is told here: the official client does not turn what the link
+        answers afterwards into an error of its own, and the bytes would have come for nothing.
+        """
+        told = request.text("repository"), request.text("branch")
+        self._check_signature(request, "PUT", token, told)
+        repository, branch = told
+        self._store.branch(self._store.repository(repository), branch)
+
+    def _check_signature(
+        self, request: Request, verb: str, name: str, told: Iterable[str] = ()
+    ) -> None:
         self._addresses.check_signature(
-            verb, name, request.number("expires", 0), request.text("signature")
+            verb, name, request.text("expires"), request.text("signature"), told
         )
 
     def _body(self, path: str, entry: Entry, *, presign: str = "") -> dict[str, Any]:
@@ -261,8 +284,21 @@ def byte_range(header: str, size: int) -> tuple[int, int] | None:
     return int(first), min(int(last) + 1, size) if last else size
 
 
-def _only_new(request: Request) -> bool:
-    return request.header("if-none-match") == "*"
+def _precondition(request: Request) -> Precondition | None:
+    """What a request to stage says of the object that its path holds now.
+
+    Ignored, `If-Match` would overwrite what it was sent to protect. lakeFS answers it with 501.
+    """
+    etag, none = request.header("if-match").strip(), request.header("if-none-match").strip()
+    if etag and none:
+        raise InvalidError("If-Match and If-None-Match say two things: send one of them")
+    if none not in ("", "*"):
+        raise InvalidError("If-None-Match: invalid value: only '*' says something of an upload")
+    if none:
+        return lambda present: present is None
+    if etag:
+        return lambda present: present is not None and etag in (present.etag, f'"{present.etag}"')
+    return None
 
 
 def _metadata_of(request: Request) -> dict[str, str]:

@@ -11,19 +11,12 @@ from typing import Any
 from mlops_assets.lakefs_server.asgi import Request, Response, Route, Routes, json_response
 from mlops_assets.lakefs_server.catalog import Catalog
 from mlops_assets.lakefs_server.errors import InvalidError
+from mlops_assets.lakefs_server.fields import Fields
 from mlops_assets.lakefs_server.paging import page_of, paged
 from mlops_assets.lakefs_server.store import Repository, Store, protection_etag
 
 API_VERSION = "1.86.0"
 """The version of lakeFS whose API is spoken; clients parse it as three integers."""
-
-
-def required(body: dict[str, Any], name: str) -> str:
-    """A text that a request's body must hold; raises InvalidError if it does not."""
-    value = body.get(name)
-    if not isinstance(value, str) or not value:
-        raise InvalidError(f"{name}: required value")
-    return value
 
 
 class RepositoryApi:
@@ -83,13 +76,14 @@ class RepositoryApi:
     def create_repository(self, request: Request) -> Response:
         """A new repository."""
         body = request.json()
-        if body.get("storage_id"):
+        if body.text("storage_id"):
             raise InvalidError("storage id: invalid value: there is only one storage here")
         repository = self._catalog.create_repository(
-            required(body, "name"),
-            required(body, "storage_namespace"),
-            body.get("default_branch") or "main",
-            read_only=bool(body.get("read_only")),
+            body.required("name"),
+            body.required("storage_namespace"),
+            body.text("default_branch") or "main",
+            read_only=body.flag("read_only"),
+            committer=request.user,
         )
         return json_response(_repository_body(repository), 201)
 
@@ -118,7 +112,7 @@ class RepositoryApi:
         rules = request.json_value()
         if not isinstance(rules, list) or not all(isinstance(rule, dict) for rule in rules):
             raise InvalidError("branch protection: give a list of rules with a pattern each")
-        patterns = [required(rule, "pattern") for rule in rules]
+        patterns = [Fields(rule).required("pattern") for rule in rules]
         self._catalog.protect(name, patterns, request.header("if-match").strip('"') or None)
         return Response(204)
 
@@ -131,10 +125,10 @@ class RepositoryApi:
     def create_tag(self, request: Request, name: str) -> Response:
         """Name a commit."""
         body = request.json()
-        tag = required(body, "id")
+        tag = body.required("id")
         repository = self._store.repository(name)
         target = self._catalog.create_tag(
-            repository, tag, required(body, "ref"), force=bool(body.get("force"))
+            repository, tag, body.required("ref"), force=body.flag("force")
         )
         return json_response(_ref_body(tag, target), 201)
 

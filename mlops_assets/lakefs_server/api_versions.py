@@ -6,15 +6,14 @@ not: the rules (`versions`, `store`).
 
 from __future__ import annotations
 
-import time
 from datetime import datetime
 from itertools import islice
 from typing import Any
 
-from mlops_assets.lakefs_server.api_repositories import required
 from mlops_assets.lakefs_server.asgi import Request, Response, Route, Routes, json_response
 from mlops_assets.lakefs_server.catalog import Catalog
 from mlops_assets.lakefs_server.errors import InvalidError
+from mlops_assets.lakefs_server.fields import Fields
 from mlops_assets.lakefs_server.history import Commit, Message
 from mlops_assets.lakefs_server.objects import Objects
 from mlops_assets.lakefs_server.paging import page_of, paged
@@ -22,14 +21,16 @@ from mlops_assets.lakefs_server.store import Branch, Store
 from mlops_assets.lakefs_server.tree import Difference
 from mlops_assets.lakefs_server.versions import Change, LogQuery, MergeOptions, Versions
 
+_SECOND_NS = 1_000_000_000
+_LATEST_DATE = ((1 << 63) - 1) // _SECOND_NS  # in 2262, the last second that SQLite holds in ns
+
 
 class VersionApi:
-    """Handlers over one store; `committer` signs every commit."""
+    """Handlers over one store; the key that a request came with signs its commit."""
 
-    def __init__(self, store: Store, catalog: Catalog, committer: str) -> None:
+    def __init__(self, store: Store, catalog: Catalog) -> None:
         self._store = store
         self._catalog = catalog
-        self._committer = committer
 
     def routes(self) -> Routes:
         """This part of the route table."""
@@ -64,10 +65,10 @@ class VersionApi:
         body = request.json()
         head = self._catalog.create_branch(
             self._store.repository(name),
-            required(body, "name"),
-            required(body, "source"),
-            hidden=bool(body.get("hidden")),
-            force=bool(body.get("force")),
+            body.required("name"),
+            body.required("source"),
+            hidden=body.flag("hidden"),
+            force=body.flag("force"),
         )
         return Response(201, head.encode(), [(b"content-type", b"text/html; charset=utf-8")])
 
@@ -85,9 +86,9 @@ class VersionApi:
         """Forget staged changes."""
         body = request.json()
         objects = Objects(self._store, self._store.repository(name))
-        found = objects.writable_branch(branch, force=bool(body.get("force")))
-        path = str(body.get("path") or "")
-        match body.get("type"):
+        found = objects.writable_branch(branch, force=body.flag("force"))
+        path = body.text("path")
+        match body.text("type"):
             case "reset":
                 objects.reset_prefix(found, "")
             case "common_prefix":
@@ -115,9 +116,9 @@ class VersionApi:
         body = request.json()
         made = self._versions(name).commit(
             branch,
-            self._message(body),
-            allow_empty=bool(body.get("allow_empty")),
-            force=bool(body.get("force")),
+            _message(request, body),
+            allow_empty=body.flag("allow_empty"),
+            force=body.flag("force"),
         )
         return json_response(made.body(), 201)
 
@@ -127,9 +128,9 @@ class VersionApi:
         self._versions(name).revert(
             branch,
             _change_of(body),
-            self._message(body.get("commit_overrides") or {}),
-            allow_empty=bool(body.get("allow_empty")),
-            force=bool(body.get("force")),
+            _message(request, body.inner("commit_overrides")),
+            allow_empty=body.flag("allow_empty"),
+            force=body.flag("force"),
         )
         return Response(204)
 
@@ -139,8 +140,8 @@ class VersionApi:
         made = self._versions(name).cherry_pick(
             branch,
             _change_of(body),
-            self._message(body.get("commit_overrides") or {}),
-            force=bool(body.get("force")),
+            _message(request, body.inner("commit_overrides")),
+            force=body.flag("force"),
         )
         return json_response(made.body(), 201)
 
@@ -176,12 +177,12 @@ class VersionApi:
         """Merge a reference into a branch."""
         body = request.json()
         options = MergeOptions(
-            strategy=body.get("strategy") or "",
-            force=bool(body.get("force")),
-            allow_empty=bool(body.get("allow_empty")),
-            squash=bool(body.get("squash_merge")),
+            strategy=body.text("strategy"),
+            force=body.flag("force"),
+            allow_empty=body.flag("allow_empty"),
+            squash=body.flag("squash_merge"),
         )
-        made = self._versions(name).merge(source, branch, self._message(body), options)
+        made = self._versions(name).merge(source, branch, _message(request, body), options)
         return json_response({"reference": made.id})
 
     def find_merge_base(self, _request: Request, name: str, source: str, branch: str) -> Response:
@@ -198,33 +199,23 @@ class VersionApi:
     def _versions(self, name: str) -> Versions:
         return Versions(self._store, self._store.repository(name))
 
-    def _message(self, body: dict[str, Any]) -> Message:
-        metadata = body.get("metadata") or {}
-        strings = isinstance(metadata, dict) and all(
-            isinstance(value, str) for value in metadata.values()
-        )
-        if not strings:
-            raise InvalidError("metadata: invalid value: give an object of strings")
-        date = body.get("date")
-        if date is not None and not isinstance(date, int):
-            raise InvalidError("date: invalid value: give whole seconds since the epoch")
-        created_ns = time.time_ns() if date is None else date * 1_000_000_000
-        return Message(body.get("message") or "", self._committer, metadata, created_ns)
+
+def _message(request: Request, body: Fields) -> Message:
+    date = body.number("date", most=_LATEST_DATE)
+    dated_ns = date * _SECOND_NS if body.holds("date") else None
+    return Message(body.text("message"), request.user, body.strings("metadata"), dated_ns)
 
 
-def _change_of(body: dict[str, Any]) -> Change:
-    number = body.get("parent_number") or 0
-    if not isinstance(number, int):
-        raise InvalidError("parent_number: invalid value: give a whole number")
-    return Change(required(body, "ref"), number)
+def _change_of(body: Fields) -> Change:
+    return Change(body.required("ref"), body.number("parent_number"))
 
 
 def _since_ns(text: str) -> int:
     if not text:
         return 0
     try:
-        return int(datetime.fromisoformat(text).timestamp() * 1_000_000_000)
-    except ValueError:
+        return int(datetime.fromisoformat(text).timestamp() * _SECOND_NS)
+    except (ValueError, OverflowError):
         raise InvalidError(f"since: invalid value: '{text}' is no date and time") from None
 
 

@@ -14,20 +14,22 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import hmac
 import json
 import logging
+import re
 import sqlite3
-import sys
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 from urllib.parse import parse_qsl, unquote
 
+from mlops_assets.lakefs_server import fields
 from mlops_assets.lakefs_server.blobs import Blob, BlobStore
+from mlops_assets.lakefs_server.credentials import Guard
 from mlops_assets.lakefs_server.errors import ApiError, InvalidError, NotFoundError
+from mlops_assets.lakefs_server.multipart import FormField
 
 logger = logging.getLogger(__name__)
 
@@ -39,19 +41,32 @@ PREFIX = "/api/v1/"
 _IN_MEMORY_BYTES = 1 << 20
 _AT_ONCE_BYTES = 1 << 13  # what takes longer to store than to hand to another thread
 _SEND_BYTES = 1 << 20
+_MOST_JSON_BYTES = 64 << 20  # a commit that names a year's inputs has less than one MB
+_NUMBER = re.compile(r"-?[0-9]{1,18}")
+_HOST = re.compile(rb"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 _JSON = (b"content-type", b"application/json")
 _TRUE = frozenset({"true", "True", "1"})
 
 
 @dataclass
 class Request:
-    """A request without its transport. `blob` is set when a large body went straight to disk."""
+    """A request without its transport.
+
+    Attributes:
+        user: The id of the access key that it came with; empty where none is needed.
+        body: What came; of a form the field that its route takes.
+        blob: Set instead when a large body went straight to disk.
+        content_type: Of the body, or of the form's field.
+        base_url: Where the API lies for this client, by the host that it called.
+    """
 
     method: str
     query: dict[str, list[str]]
     headers: dict[bytes, bytes]
+    user: str = ""
     body: bytes = b""
     blob: Blob | None = None
+    content_type: str = ""
     base_url: str = ""
 
     def text(self, name: str, default: str = "") -> str:
@@ -72,28 +87,24 @@ class Request:
         text = self.text(name)
         if not text:
             return default
-        try:
-            return int(text)
-        except ValueError:
-            raise InvalidError(f"{name}: invalid value: '{text}' is not a whole number") from None
+        if not _NUMBER.fullmatch(text):
+            raise InvalidError(f"{name}: invalid value: '{text}' is not a whole number")
+        return int(text)
 
     def header(self, name: str) -> str:
         """A header's value, or an empty string."""
         return self.headers.get(name.encode(), b"").decode("latin-1")
 
-    def json(self) -> dict[str, Any]:
+    def json(self) -> fields.Fields:
         """The body as a JSON object; raises InvalidError if it is none."""
         found = self.json_value()
         if not isinstance(found, dict):
             raise InvalidError("the request's body is not a JSON object")
-        return found
+        return fields.Fields(found)
 
     def json_value(self) -> object:
         """The body as JSON; raises InvalidError if it is none."""
-        try:
-            return json.loads(self.body or b"{}")
-        except ValueError as error:
-            raise InvalidError(f"the request's body is not JSON: {error}") from None
+        return fields.parse(self.body)
 
 
 @dataclass
@@ -123,13 +134,17 @@ class Route(NamedTuple):
         handler: called with the request and the path's variable parts.
         slow: run it in a worker thread.
         takes_bytes: the body may be large and is an object's content.
+        form_field: the field of a form that holds the content, where one is taken.
         public: needs no credentials (health, and URLs that carry their own signature).
+        admit: called as the handler is, before the body is read; raises what refuses the request.
     """
 
     handler: Handler
     slow: bool = False
     takes_bytes: bool = False
+    form_field: str = ""
     public: bool = False
+    admit: Callable[..., None] | None = None
 
 
 Routes = dict[tuple[str, str], Route]
@@ -139,8 +154,8 @@ Routes = dict[tuple[str, str], Route]
 class App:
     """The ASGI application over a table of routes."""
 
-    def __init__(self, routes: Routes, authorization: bytes, blobs: BlobStore) -> None:
-        self._authorization = authorization
+    def __init__(self, routes: Routes, guard: Guard, blobs: BlobStore) -> None:
+        self._guard = guard
         self._blobs = blobs
         self._workers = ThreadPoolExecutor(4, thread_name_prefix="lakefs-server")
         self._root: dict[str, Any] = {}
@@ -173,15 +188,17 @@ class App:
         route, parts = self._find(scope["method"], scope["raw_path"].decode("ascii", "replace"))
         headers = dict(scope["headers"])
         presented = headers.get(b"authorization", b"")
-        if not route.public and not hmac.compare_digest(presented, self._authorization):
+        user = "" if route.public else self._guard.user(presented)
+        if user is None:
             return json_response({"message": "error authenticating request"}, 401)
         query: dict[str, list[str]] = {}
         for name, value in parse_qsl(scope["query_string"].decode("latin-1"), True):
             query.setdefault(name, []).append(value)
-        request = Request(scope["method"], query, headers)
-        host, port = scope["server"]
-        request.base_url = f"http://{host}:{port}{PREFIX}"
-        await self._read_body(request, receive, spool=route.takes_bytes)
+        request = Request(scope["method"], query, headers, user)
+        if route.admit is not None:
+            route.admit(request, *parts)
+        request.base_url = _base_url(scope, headers)
+        await self._read_body(request, receive, route)
         if route.slow or len(request.body) > _AT_ONCE_BYTES:
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self._workers, route.handler, request, *parts)
@@ -189,7 +206,7 @@ class App:
 
     def _find(self, method: str, path: str) -> tuple[Route, list[str]]:
         if not path.startswith(PREFIX):
-            raise NotFoundError("no such endpoint: the API lies under /api/v1")
+            return _NO_ENDPOINT, []
         place = self._root
         parts: list[str] = []
         for part in path[len(PREFIX) :].split("/"):
@@ -198,59 +215,88 @@ class App:
                 found = place.get("*")
                 parts.append(unquote(part))
             if not isinstance(found, dict):
-                raise NotFoundError("no such endpoint")
+                return _NO_ENDPOINT, []
             place = found
-        route = place.get(f"{method} ")
-        if route is None:
-            raise ApiError(405, f"method {method} is not allowed here")
-        return route, parts
+        return place.get(f"{method} ", _NO_METHOD), parts
 
-    async def _read_body(self, request: Request, receive: Receive, *, spool: bool) -> None:
-        message = await receive()
-        request.body = message.get("body", b"")
-        form = request.headers.get(b"content-type", b"").startswith(b"multipart/")
-        most = _IN_MEMORY_BYTES if spool and not form else sys.maxsize
-        if message.get("more_body"):
-            message, rest = await _gather(receive, most)
-            request.body += rest
-        if message.get("more_body"):
-            request.blob = await self._spool(request.body, receive)
+    async def _read_body(self, request: Request, receive: Receive, route: Route) -> None:
+        request.content_type = request.header("content-type")
+        form = None
+        if route.form_field and request.content_type.startswith("multipart/"):
+            form = FormField(request.content_type, route.form_field)
+        most = _IN_MEMORY_BYTES if route.takes_bytes else _MOST_JSON_BYTES
+        request.body, more = await _gather(receive, most)
+        if more and not route.takes_bytes:
+            raise ApiError(413, f"the request's body has more than {_MOST_JSON_BYTES} bytes")
+        if form is not None:
+            request.body = form.take(request.body)
+        if more:
+            request.blob = await self._spool(request.body, receive, form)
+        if form is not None:
+            request.content_type = form.finish()
 
-    async def _spool(self, begun: bytes, receive: Receive) -> Blob:
-        """Store a body that is too large for memory; `begun` is what has come of it.
+    async def _spool(self, begun: bytes, receive: Receive, form: FormField | None) -> Blob:
+        """Store a body that is too large for memory; `begun` is what has come of its content.
 
         A megabyte is received while a worker thread hashes and writes the one before.
         """
         loop = asyncio.get_running_loop()
         with self._blobs.writer() as writer:
-            message: dict[str, Any] = {"more_body": True}
             written = loop.run_in_executor(self._workers, writer.write, begun)
             try:
-                while message.get("more_body"):
-                    message, data = await _gather(receive, _IN_MEMORY_BYTES)
+                more = True
+                while more:
+                    data, more = await _gather(receive, _IN_MEMORY_BYTES)
                     await written
-                    written = loop.run_in_executor(self._workers, writer.write, data)
+                    content = data if form is None else form.take(data)
+                    written = loop.run_in_executor(self._workers, writer.write, content)
             finally:
                 await written  # leaving the context closes the file that the worker writes to
+            if form is not None:
+                form.finish()  # before the bytes are kept
             return await loop.run_in_executor(self._workers, writer.finish)
 
 
-async def _gather(receive: Receive, most: int) -> tuple[dict[str, Any], bytes]:
-    """More of a body: the last message, and the bytes of all, up to some more than `most`."""
+async def _gather(receive: Receive, most: int) -> tuple[bytes, bool]:
+    """More of a body, up to some more than so many bytes, and whether there is still more."""
     pieces: list[bytes] = []
     size = 0
-    message: dict[str, Any] = {"more_body": True}
-    while message.get("more_body") and size <= most:
+    more = True
+    while more and size <= most:
         message = await receive()
-        _check_connected(message)
+        if message["type"] == "http.disconnect":
+            raise InvalidError("the client went away in the middle of the request's body")
         pieces.append(message.get("body", b""))
         size += len(pieces[-1])
-    return message, b"".join(pieces)
+        more = message.get("more_body", False)
+    return b"".join(pieces), more
 
 
-def _check_connected(message: dict[str, Any]) -> None:
-    if message["type"] == "http.disconnect":
-        raise InvalidError("the client went away in the middle of the request's body")
+def _no_endpoint(*_: object) -> NoReturn:
+    raise NotFoundError("no such endpoint: the API lies under /api/v1")
+
+
+def _no_method(*_: object) -> NoReturn:
+    raise ApiError(405, "the method is not allowed here")
+
+
+# Routes as any other, so that nobody learns without a key which endpoints there are.
+_NO_ENDPOINT = Route(_no_endpoint, admit=_no_endpoint)
+_NO_METHOD = Route(_no_method, admit=_no_method)
+
+
+def _base_url(scope: Scope, headers: dict[bytes, bytes]) -> str:
+    """Where this client reaches the API: a link by the server's own name may lead it nowhere.
+
+    A proxy that speaks TLS for the server says so in `X-Forwarded-Proto`. A client that lies in
+    either header is given links that lead itself astray, and nobody else.
+    """
+    host, port = scope["server"]
+    called = headers.get(b"host") or f"{host}:{port}".encode()
+    if not _HOST.fullmatch(called):
+        raise InvalidError("host: invalid value: give a name or an address, and a port")
+    scheme = "https" if headers.get(b"x-forwarded-proto") == b"https" else "http"
+    return f"{scheme}://{called.decode()}{PREFIX}"
 
 
 def _storage_failure(error: OSError | sqlite3.Error) -> Response:

@@ -25,11 +25,10 @@ from mlops_assets.lakefs_server.tree import EMPTY
 
 
 class Catalog:
-    """Over one store; `committer` signs a repository's first commit."""
+    """Over one store."""
 
-    def __init__(self, store: Store, committer: str) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
-        self._committer = committer
 
     def repositories(self, page: Page) -> list[Repository]:
         """One more than a page of repositories, by name."""
@@ -41,9 +40,9 @@ class Catalog:
         return [repository_of(row) for row in rows]
 
     def create_repository(
-        self, name: str, namespace: str, default_branch: str, *, read_only: bool
+        self, name: str, namespace: str, default_branch: str, *, read_only: bool, committer: str
     ) -> Repository:
-        """Make a repository with its default branch and a first, empty commit.
+        """Make a repository with its default branch and a first, empty commit by `committer`.
 
         Raises:
             ApiError: 409 the name exists; 400 a name is invalid or the namespace is in use.
@@ -70,7 +69,7 @@ class Catalog:
                 (name, namespace, default_branch, now // 1_000_000_000, read_only),
             )
             repository = int(inserted.lastrowid or 0)
-            born = Message("Repository created", self._committer, {}, now)
+            born = Message("Repository created", committer, {}, now)
             first = add_commit(connection, repository, history.make(EMPTY, [], born))
             connection.execute(
                 "INSERT INTO branches (repository, name, head, hidden) VALUES (?, ?, ?, 0)",

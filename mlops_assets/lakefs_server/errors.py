@@ -39,6 +39,10 @@ class InvalidError(ApiError):
         super().__init__(400, message)
 
 
+class NoAccessKeyError(Exception):
+    """The store has no access key, so a server for others would let nobody in."""
+
+
 class BusyStoreError(ApiError):
     """Somebody holds a lock of the store for longer than any work takes (423)."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 import json
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -47,21 +48,29 @@ ReadCommit = Callable[[str], Commit]
 
 
 class Message(NamedTuple):
-    """What the maker of a commit says; `created_ns` in nanoseconds since the epoch."""
+    """What the maker of a commit says.
+
+    `dated_ns` is the time that it asks for, in nanoseconds since the epoch; the clock's if None.
+    """
 
     text: str
     committer: str
     metadata: dict[str, str]
-    created_ns: int
+    dated_ns: int | None = None
 
 
 def make(tree: str, parents: Sequence[Commit], message: Message) -> Commit:
     """A commit, with its id: SHA-256 over what it says; the date enters in seconds, as in lakeFS.
 
-    So saying the same on the same parents within a second is one commit.
+    So saying the same on the same parents within a second is one commit. By the clock it is later
+    than its parents, whatever the clock says: after one was set back by a day, the log gave the
+    day before first, and content was told to be of the commit that it had replaced.
     """
     ids = tuple(parent.id for parent in parents)
-    text, committer, metadata, created_ns = message
+    text, committer, metadata, dated_ns = message
+    created_ns = dated_ns
+    if created_ns is None:
+        created_ns = max([time.time_ns(), *(parent.created_ns + 1 for parent in parents)])
     said = [tree, ids, text, committer, sorted(metadata.items()), created_ns // 1_000_000_000]
     return Commit(
         hashlib.sha256(json.dumps(said).encode()).hexdigest(),

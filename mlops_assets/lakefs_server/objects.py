@@ -22,6 +22,10 @@ Row = tuple[str, Entry]
 """A path and its object."""
 
 
+Precondition = Callable[[Entry | None], bool]
+"""Whether the object that a path holds, or None, allows another in its place."""
+
+
 class Listed(NamedTuple):
     """A line of a listing: an object, or (entry None) a common prefix."""
 
@@ -48,7 +52,9 @@ class Objects:
         self._repository.check_writable(force)
         return branch
 
-    def stage(self, branch: Branch, path: str, entry: Entry, *, only_new: bool = False) -> None:
+    def stage(
+        self, branch: Branch, path: str, entry: Entry, condition: Precondition | None = None
+    ) -> None:
         """Point a path of a branch at a stored blob.
 
         One statement, which holds only while the branch exists: a branch deleted during the
@@ -56,19 +62,21 @@ class Objects:
         hour ago, or is copied from a branch that goes, may be freed at any other moment.
 
         Raises:
-            ApiError: 404 the branch is gone; 410 the blob is; 412 `only_new` and the path holds
-                an object.
+            ApiError: 404 the branch is gone; 410 the blob is; 412 what the path holds does not
+                meet the condition.
         """
         refs.check_path(path)
         with self._store.blobs.claimed(entry.blob):
-            if not only_new:
+            if condition is None:
                 staged = _put(self._store.database.connection(), branch, path, entry)
             else:
                 with self._store.database.writing() as connection:
                     present = self._store.branch(self._repository, branch.name)
                     at = Resolved(present.head, present.id)
-                    if self._entry(at, path) is not None:
-                        raise ApiError(412, "path already exists")
+                    found = self._entry(at, path)
+                    if not condition(found):
+                        reason = "path already exists" if found else "path has no object"
+                        raise ApiError(412, reason)
                     staged = _put(connection, branch, path, entry)
         if not staged:
             raise NotFoundError(f"branch '{branch.name}' not found")

@@ -16,6 +16,7 @@ _BRANCH = re.compile(r"\w[-\w]*", re.ASCII)
 _TAG = re.compile(r"[^\s~^:?*\[\]\\@$\x00-\x20\x7f]+")
 _NAMESPACE = re.compile(r"[a-z][a-z0-9]*://.+")
 _HASH = re.compile(r"[0-9a-fA-F]{1,64}")
+_STEPS = re.compile(r"[0-9]{1,9}")  # Python refuses to read numbers of 4,300 digits and more
 _MODIFIER = re.compile(r"[~^@$][^~^@$]*")
 _LONGEST_NAME = 256
 _LONGEST_PATH = 1024
@@ -49,7 +50,7 @@ def parse_ref(text: str) -> RefExpression:
 
 def _modifier(text: str) -> Modifier:
     kind, steps = text[0], text[1:]
-    if steps and (kind in "@$" or not steps.isdecimal()):
+    if steps and (kind in "@$" or not _STEPS.fullmatch(steps)):
         raise InvalidError(f"ref: invalid value: could not parse modifier {text}")
     return Modifier(kind, int(steps or 1))
 

@@ -12,28 +12,31 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from urllib.parse import quote
+from types import MappingProxyType
+from urllib.parse import quote, urlencode
 
 from mlops_assets.lakefs_server.blobs import BlobStore
-from mlops_assets.lakefs_server.credentials import Credentials
+from mlops_assets.lakefs_server.credentials import SigningKey
 from mlops_assets.lakefs_server.errors import ApiError, InvalidError
 
 INCOMING = "incoming"
 """The folder of a store directory where clients without signed URLs put bytes down."""
 
 _LIFE_SECONDS = 15 * 60
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class Addresses:
     """Addresses and signed URLs of one store directory."""
 
     def __init__(
-        self, state_dir: Path, blobs: BlobStore, credentials: Credentials, *, pre_sign: bool
+        self, state_dir: Path, blobs: BlobStore, key: SigningKey, *, pre_sign: bool
     ) -> None:
         self.pre_sign = pre_sign
         self._blobs = blobs
-        self._credentials = credentials
+        self._key = key
         self._incoming = state_dir / INCOMING
         self._incoming.mkdir(exist_ok=True)
 
@@ -46,7 +49,7 @@ class Addresses:
     def new_place(self, repository: str, branch: str, path: str) -> str:
         """A token for bytes that will become this object and no other."""
         serial = secrets.token_hex(16)
-        return serial + self._credentials.sign("place", serial, repository, branch, path)
+        return serial + self._key.sign("place", serial, repository, branch, path)
 
     def of_place(self, token: str) -> str:
         """The physical address of a place to write to."""
@@ -66,19 +69,27 @@ class Addresses:
         """
         token = address.rpartition("/")[2]
         serial, signature = token[:32], token[32:]
-        known = self._credentials.verify(signature, "place", serial, repository, branch, path)
+        known = self._key.verify(signature, "place", serial, repository, branch, path)
         if not known or self.of_place(token) != address:
             raise InvalidError("link address invalid: ask for one for this very object")
         return token
 
-    def signed_url(self, base_url: str, verb: str, name: str) -> tuple[str, int]:
-        """A URL that allows one verb on one blob or place, and when it expires (s)."""
-        expiry = int(time.time()) + _LIFE_SECONDS
-        signature = self._credentials.sign("url", verb, name, str(expiry))
-        return f"{base_url}signed/{quote(name)}?expires={expiry}&signature={signature}", expiry
+    def signed_url(
+        self, base_url: str, verb: str, name: str, told: Mapping[str, str] = _NOTHING
+    ) -> tuple[str, int]:
+        """A URL that allows one verb on one blob or place, and when it expires (s).
 
-    def check_signature(self, verb: str, name: str, expiry: int, signature: str) -> None:
+        It carries what is `told`, signed with the rest.
+        """
+        expiry = int(time.time()) + _LIFE_SECONDS
+        signature = self._key.sign("url", verb, name, str(expiry), *told.values())
+        query = urlencode({"expires": expiry, **told, "signature": signature})
+        return f"{base_url}signed/{quote(name)}?{query}", expiry
+
+    def check_signature(
+        self, verb: str, name: str, expiry: str, signature: str, told: Iterable[str] = ()
+    ) -> None:
         """Raise ApiError 403 unless the URL was signed here for this and has not expired."""
-        signed = self._credentials.verify(signature, "url", verb, name, str(expiry))
-        if not signed or expiry < time.time():
+        signed = self._key.verify(signature, "url", verb, name, expiry, *told)
+        if not signed or int(expiry) < time.time():
             raise ApiError(403, "the signed URL is not valid or has expired: ask for a new one")

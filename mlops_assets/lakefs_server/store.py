@@ -96,6 +96,7 @@ class Store:
     """The rows and files of one store directory. Use from any thread."""
 
     def __init__(self, state_dir: Path) -> None:
+        self.state_dir = state_dir
         self.database = Database(state_dir)
         self.blobs = BlobStore(state_dir)
         self._nodes = _NodeCache()

@@ -67,11 +67,11 @@ def command(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
 
 
 @pytest.fixture
-def lake_of() -> Callable[[Path], Lake]:
-    """The lake of a state directory."""
+def lake_of() -> Callable[..., Lake]:
+    """The lake of a state directory, or of the server that the environment names."""
 
-    def lake(home: Path) -> Lake:
-        with configured(MLOPS_HOME=home):
+    def lake(home: Path, **environment: str) -> Lake:
+        with configured(MLOPS_HOME=home, **environment):
             return find_lake(settings())
 
     return lake

@@ -78,7 +78,7 @@ def test_a_base_branch_without_protection_is_found_and_not_repaired(
 def test_a_key_that_others_can_read_is_found(
     own_state: Path, command: Callable[..., Ended]
 ) -> None:
-    (own_state / "lakefs" / "credentials.json").chmod(0o644)
+    (own_state / "lakefs" / "signing.key").chmod(0o644)
     found = checks(command("doctor", "--json", MLOPS_HOME=own_state))["state"]
     assert "others can read it" in found["sentence"]
     assert found["remedy"].startswith("chmod 600 ")

@@ -85,6 +85,6 @@ def test_ci_runs_the_readmes_commands_and_requires_a_browser() -> None:
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)
     steps = script.read_text()
-    assert "MLOPS_REQUIRE=chromium" in steps
+    assert "MLOPS_REQUIRE=chromium,faketime" in steps
     assert steps.index("\nmake lint\n") < steps.index("\nmake test\n")
     assert "\nmake test\n" in (ROOT / "README.md").read_text()

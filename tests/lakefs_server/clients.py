@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import base64
 import http.client
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 from lakefs.client import Client
 
-from mlops_assets.lakefs_server import Endpoint
+from mlops_assets.lakefs_server import Endpoint, ExposedServer
+from mlops_assets.lakefs_server.credentials import access_keys
 
 
 class Answer(NamedTuple):
@@ -45,3 +49,12 @@ def client_of(endpoint: Endpoint) -> Client:
         username=endpoint.access_key_id,
         password=endpoint.secret_access_key,
     )
+
+
+@contextmanager
+def exposed(state_dir: Path, *, pre_sign: bool = False) -> Iterator[Endpoint]:
+    """A store served to others, with a fresh key."""
+    with access_keys(state_dir) as keys:
+        key = keys.create()
+    with ExposedServer(state_dir, host="127.0.0.1", port=0, pre_sign=pre_sign) as server:
+        yield Endpoint(server.url, *key)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from mlops_assets.lakefs_server import history, refs
 from mlops_assets.lakefs_server.errors import InvalidError
-from mlops_assets.lakefs_server.history import Commit
+from mlops_assets.lakefs_server.history import Commit, Message
 
 
 class Graph:
@@ -59,6 +61,15 @@ def test_a_commit_whose_clock_ran_ahead_still_follows_its_child(graph: Graph) ->
     assert graph.log("F") == "FDCBA"
 
 
+def test_a_commit_by_a_clock_that_was_set_back_is_later_than_its_parents(graph: Graph) -> None:
+    ahead = time.time_ns() + 86_400_000_000_000
+    graph.add("F", "D", at=ahead)
+    made = history.make("", [graph.read("F")], Message("", "", {}))
+    assert made.created_ns == ahead + 1
+    dated = history.make("", [graph.read("F")], Message("", "", {}, dated_ns=5))
+    assert dated.created_ns == 5
+
+
 @pytest.mark.parametrize(
     ("left", "right", "base"),
     [("B", "C", "A"), ("D", "E", "C"), ("E", "D", "C"), ("A", "D", "A"), ("D", "D", "D")],
@@ -92,7 +103,9 @@ def test_a_reference_is_a_name_and_steps_from_it(
     assert refs.parse_ref(text) == (name, modifiers)
 
 
-@pytest.mark.parametrize("text", ["", "~1", "main~x", "main@2", "main$1"])
+@pytest.mark.parametrize(
+    "text", ["", "~1", "main~x", "main@2", "main$1", "main~1_0", f"main~{'9' * 5000}"]
+)
 def test_a_malformed_reference_is_refused(text: str) -> None:
     with pytest.raises(InvalidError):
         refs.parse_ref(text)

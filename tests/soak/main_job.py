@@ -12,16 +12,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from installation import DAILY, FEATURES, MARTS, RAW, WHOLE, open_lake
-
-from mlops_assets.lake import File, Lake, Manifest, Partition
-from mlops_assets.lakefs_server import EmbeddedServer
-from mlops_assets.settings import Settings
+from installation import DAILY, FEATURES, MARTS, RAW, WHOLE
+from verdict import Content
 
 STEPS = [*((table,) for table in (*WHOLE, *RAW)), MARTS, FEATURES]
 """The tables that are published together, step by step."""
 
-Content = dict[str, dict[Partition, Manifest]]
+TABLES = (*WHOLE, *DAILY)
 
 
 @dataclass(frozen=True)
@@ -86,29 +83,6 @@ def _killed_at_the_end(process: subprocess.Popen[bytes]) -> Iterator[subprocess.
     finally:
         process.kill()
         process.wait()
-
-
-def content(home: Path) -> Content:
-    """What the base branch of a state directory holds, every file read and hashed."""
-    with EmbeddedServer(home / "lakefs") as endpoint:
-        lake = open_lake(
-            endpoint,
-            home / "scratch",
-            repository=str(Settings.model_fields["lakefs_repository"].default),
-        )
-        return {table: intact(lake, table) for table in (*WHOLE, *DAILY)}
-
-
-def intact(lake: Lake, table: str) -> dict[Partition, Manifest]:
-    """What a table consists of on the base branch, every file read and hashed."""
-    found = {}
-    snapshot = lake.snapshot()
-    for partition, stored in snapshot.stored(table).items():
-        names = [file.name for file in stored.manifest.files]
-        read = tuple(map(File.of, names, snapshot.files([stored])))
-        assert read == stored.manifest.files, f"{stored.key} is not what its manifest says"
-        found[partition] = stored.manifest
-    return found
 
 
 def published(found: Content, whole: Content) -> list[str]:

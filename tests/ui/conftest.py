@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import pytest
 from installation import Installation
 from made_up_month import publish_training_set
 from playwright.sync_api import Page, sync_playwright
+from required import program
 
 FLAGS = (
     "--no-sandbox",
@@ -24,13 +23,7 @@ FLAGS = (
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """The browser; where there is none the test is skipped, or fails if it is required."""
-    found = shutil.which("chromium")
-    if found is not None:
-        return found
-    reason = "there is no `chromium` on the PATH"
-    if "chromium" in os.environ.get("MLOPS_REQUIRE", "").split(","):
-        pytest.fail(f"{reason}, and MLOPS_REQUIRE asks for it.")
-    pytest.skip(f"{reason}; on Debian: apt-get install chromium.")
+    return program("chromium")
 
 
 @pytest.fixture
