@@ -65,7 +65,7 @@ def sweep_places(settings: Settings) -> Places:
     homes = [settings.on_branch(MAIN).mlflow_home, *recorded]
     return Places(
         lake=find_lake(settings),
-        store=None if settings.lakefs_endpoint else settings.home / "lakefs",
+        store=None if settings.lakefs_endpoint else settings.lakefs_home,
         registries=[Registry(None, home) for home in homes]
         if settings.mlflow_tracking_uri is None
         else [Registry(settings.mlflow_tracking_uri, settings.mlflow_home)],

@@ -242,14 +242,14 @@ class App:
         """
         loop = asyncio.get_running_loop()
         with self._blobs.writer() as writer:
-            more = True
             written = loop.run_in_executor(self._workers, writer.write, begun)
             try:
+                more = True
                 while more:
                     data, more = await _gather(receive, _IN_MEMORY_BYTES)
                     await written
-                    data = data if form is None else form.take(data)
-                    written = loop.run_in_executor(self._workers, writer.write, data)
+                    content = data if form is None else form.take(data)
+                    written = loop.run_in_executor(self._workers, writer.write, content)
             finally:
                 await written  # leaving the context closes the file that the worker writes to
             if form is not None:

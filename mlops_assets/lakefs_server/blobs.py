@@ -317,8 +317,8 @@ class BlobStore:
 
 
 def older(folder: Path, horizon: float) -> Iterator[Path]:
-    """The files of a folder that were last written before a time (s)."""
-    for file in folder.iterdir():
+    """The files of a folder, none if it is missing, that were last written before a time (s)."""
+    for file in folder.glob("*"):
         with contextlib.suppress(FileNotFoundError):
             if file.stat().st_mtime < horizon:
                 yield file

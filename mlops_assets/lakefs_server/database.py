@@ -19,8 +19,12 @@ from pathlib import Path
 
 from mlops_assets.lakefs_server.errors import StoreFormatError
 
-FORMAT = 1
-"""Version of the store directory's layout; a directory of a newer one is refused."""
+FORMAT = 2
+"""Version of the store directory's layout; a directory of a newer one is refused.
+
+In format 1 a tree's node was one JSON text. Those are read still, and a directory of it becomes one
+of this format when it is opened, which earlier versions refuse.
+"""
 
 _FORMAT_FILE = "format"
 _BUSY_SECONDS = 60.0
@@ -159,15 +163,13 @@ class Database:
 
 def _check_format(state_dir: Path) -> None:
     path = state_dir / _FORMAT_FILE
-    try:
-        found = path.read_text().strip()
-    except FileNotFoundError:
-        draft = path.with_name(f"{_FORMAT_FILE}.{os.getpid()}.{threading.get_ident()}")
-        draft.write_text(f"{FORMAT}\n")
-        draft.replace(path)
-        return
+    found = path.read_text().strip() if path.exists() else "0"
     if not found.isdecimal() or int(found) > FORMAT:
         raise StoreFormatError(
             f"The lake in {state_dir} has format {found}, which this version (format {FORMAT}) "
             "does not know: use the newer version that wrote it, or another directory."
         )
+    if int(found) < FORMAT:
+        draft = path.with_name(f"{_FORMAT_FILE}.{os.getpid()}.{threading.get_ident()}")
+        draft.write_text(f"{FORMAT}\n")
+        draft.replace(path)

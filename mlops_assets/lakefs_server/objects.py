@@ -75,9 +75,8 @@ class Objects:
                     at = Resolved(present.head, present.id)
                     found = self._entry(at, path)
                     if not condition(found):
-                        raise ApiError(
-                            412, "path already exists" if found else "path has no object"
-                        )
+                        reason = "path already exists" if found else "path has no object"
+                        raise ApiError(412, reason)
                     staged = _put(connection, branch, path, entry)
         if not staged:
             raise NotFoundError(f"branch '{branch.name}' not found")

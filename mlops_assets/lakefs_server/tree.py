@@ -112,8 +112,12 @@ Read = Callable[[str], Node]
 
 def decode(body: bytes) -> Node:
     """Turn stored bytes into a node."""
-    head, *rows = body.split(b"\n")
-    level = int(head)
+    if body.startswith(b"["):  # as format 1 stored it
+        level, fields = json.loads(body)
+        rows = [_row(*row) for row in fields]
+    else:
+        head, *rows = body.split(b"\n")
+        level = int(head)
     return Node(level, list(map(_first if level == 0 else _last, rows)), rows)
 
 

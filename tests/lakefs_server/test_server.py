@@ -122,6 +122,16 @@ def test_a_store_of_a_newer_format_is_refused_with_the_way_out(tmp_path: Path) -
     assert sorted(file.name for file in tmp_path.iterdir()) == ["format"]
 
 
+def test_a_store_of_an_earlier_format_becomes_one_that_earlier_versions_refuse(
+    tmp_path: Path,
+) -> None:
+    with EmbeddedServer(tmp_path):
+        written = (tmp_path / "format").read_text()
+    (tmp_path / "format").write_text("1\n")
+    with EmbeddedServer(tmp_path):
+        assert (tmp_path / "format").read_text() == written
+
+
 def test_responses_do_not_wait_for_the_clients_acknowledgement() -> None:
     with server._listener("127.0.0.1", 0) as listener:
         assert listener.proto == socket.IPPROTO_TCP

@@ -66,6 +66,24 @@ def test_a_changed_tree_is_the_tree_built_afresh(
     assert all(tree.lookup(changed, path, nodes) == expected.get(path) for path in edits)
 
 
+ODD = st.text(st.sampled_from('a/"\\\n\t\u2028é'), min_size=1, max_size=6)
+
+
+@SETTINGS
+@given(st.dictionaries(ODD, ENTRIES, max_size=40), st.dictionaries(ODD, st.none() | ENTRIES))
+def test_a_path_may_hold_any_character(
+    tiny_nodes: None, objects: dict[str, Entry], edits: dict[str, Entry | None]
+) -> None:
+    nodes = Nodes()
+    left = nodes.change(EMPTY, {**objects})
+    right = nodes.change(left, edits)
+    after = edited(objects, edits)
+    assert nodes.objects(right) == after
+    assert right == nodes.change(EMPTY, {**after})
+    changed = {found.path for found in tree.difference(left, right, nodes)}
+    assert changed == {path for path in {*objects, *after} if objects.get(path) != after.get(path)}
+
+
 @SETTINGS
 @given(OBJECTS, EDITS, PATHS)
 def test_a_comparison_finds_exactly_what_differs(
@@ -149,3 +167,17 @@ def test_an_object_merges(
         return
     assert outcome.conflicts == []
     assert nodes.objects(nodes.change(roots[2], outcome.edits)).get("p") == result
+
+
+def test_a_tree_that_an_earlier_version_stored_is_read_and_changed() -> None:
+    stored = Nodes()
+    objects: dict[str, Entry | None] = {f"t/{n:03d}": entry(str(n)) for n in range(200)}
+    root = stored.change(EMPTY, objects)
+    earlier = Nodes()
+    for name, body in stored.bodies.items():
+        level, *rows = body.split(b"\n")
+        earlier.bodies[name] = b"[%s,[%s]]" % (level, b",".join(rows))
+    changed = earlier.change(root, {"t/100": None})
+    assert earlier.objects(changed) == {**edited(earlier.objects(root), {"t/100": None})}
+    assert earlier.objects(root) == edited({}, objects)
+    assert [found.path for found in tree.difference(root, changed, earlier)] == ["t/100"]
