@@ -29,7 +29,7 @@ CHANGED = 10
 WARM_UP = 5
 STEPS = (
     "create a branch",
-    f"commit {CHANGED} objects",
+    f"commit {CHANGED} objects, five partitions",
     "merge them",
     "merge them where the base has moved on",
 )
@@ -77,7 +77,7 @@ def _entry(path: str) -> Entry:
 
 
 def _round(repository: Repository, objects: list[str], number: int) -> list[float]:
-    """Seconds of each step of a change to objects that lie anywhere."""
+    """Seconds of each step of a change to partitions that lie anywhere."""
     draw = random.Random(number)
     taken: list[float] = []
 
@@ -90,8 +90,10 @@ def _round(repository: Repository, objects: list[str], number: int) -> list[floa
     second.create("main")
     timed(lambda: first.create("main"))
     for branch in (first, second):
-        for path in draw.sample(objects, CHANGED):
-            branch.object(path).upload(f"{number} {branch.id}".encode(), pre_sign=False)
+        # A step changes partitions: a manifest and the data beside it.
+        for place in draw.sample(range(0, len(objects), 2), CHANGED // 2):
+            for path in objects[place : place + 2]:
+                branch.object(path).upload(f"{number} {path}".encode(), pre_sign=False)
     timed(lambda: first.commit(f"change {number}"))
     timed(lambda: first.merge_into("main"))
     second.commit(f"another change {number}")
