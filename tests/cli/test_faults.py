@@ -24,7 +24,11 @@ from mlops_assets.lake import (
     MissingPartitionError,
     UnreachableLakeError,
 )
-from mlops_assets.lakefs_server.errors import StoreFormatError
+from mlops_assets.lakefs_server.errors import (
+    BusyStoreError,
+    DamagedStoreError,
+    StoreFormatError,
+)
 from mlops_assets.ml.labels import UnusableRowsError
 from mlops_assets.settings import SettingsError
 from mlops_assets.tracking.connection import TrackingError
@@ -74,6 +78,7 @@ def test_the_errors_that_are_sentences_are_named_as_they_are_raised() -> None:
         *(CommandError, ConflictError, ContractError, DagsterInvalidDefinitionError),
         *(FailedRunError, LakeError, MissingPartitionError, SettingsError, SourceError),
         *(StoreFormatError, TrackingError, UnreachableLakeError, UnusableRowsError),
+        *(BusyStoreError, DamagedStoreError),
     ]
     assert {kind.__name__ for kind in kinds} == SENTENCES
 
