@@ -190,12 +190,11 @@ def test_ten_thousand_hostile_requests_do_no_harm(victim: Victim) -> None:
 
 def test_bytes_that_are_no_requests_do_no_harm(victim: Victim) -> None:
     host, port = victim._address.split(":")
-    for sent in (b"\x00" * 100, b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"A" * 200_000, b"\xff"):
+    for sent in (b"\x00" * 100, b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"A" * 200_000):
         # The server may have closed before it has read all; what it said is lost then.
         with (
             suppress(ConnectionError),
             socket.create_connection((host, int(port)), timeout=30) as connection,
         ):
             connection.sendall(sent)
-            connection.shutdown(socket.SHUT_WR)
             assert b" 5" not in connection.recv(65536)[:12]
