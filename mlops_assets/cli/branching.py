@@ -274,7 +274,7 @@ def run_checks(definitions: dg.Definitions, runner: Runner, trial: Lake, name: s
     Raises:
         CommandError: One failed; the sentence names it.
     """
-    from mlops_assets.components.dbt_warehouse import tests_of
+    from mlops_assets.components.published_tests import tests_of
     from mlops_assets.defs.resources import private_definitions
 
     private = private_definitions(definitions, trial)

@@ -9,23 +9,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtProject, dbt_assets
 from dagster_dbt.asset_utils import get_asset_check_key_for_test, get_upstream_unique_ids
 
-from mlops_assets.components import column_lineage, dbt_build, dbt_manifest, publishing
+from mlops_assets.components import (
+    column_lineage,
+    dbt_build,
+    dbt_manifest,
+    published_tests,
+    publishing,
+)
 from mlops_assets.components.code_version import code_version
 from mlops_assets.components.sql_lineage import Columns, LineageError, trace
 from mlops_assets.engines import duckdb as engine
 from mlops_assets.lake import Lake, LakeError, Manifest, TablePartition, Transaction
-from mlops_assets.lake.connection import WORK_PREFIX
 
 DATABASE = "warehouse"
-UNIQUE_ID = "dagster_dbt/unique_id"
-"""By what dagster-dbt's specs name the dbt model that an asset is."""
 
 
 class WarehouseStep(dg.Model, dg.Resolvable):
@@ -279,65 +281,30 @@ class Build:
         )
 
     def _test_published(self) -> Iterator[dg.AssetCheckResult]:
-        """Run the selected tests on all that the base branch holds of what they read.
-
-        Tests that span tables held for what each step built from its pin. Branches merge by
-        partition, and what lies side by side afterwards no step has seen.
-        """
-        project = self._warehouse.project.project_dir
-        tests = self._selected_tests()
-        self._lake.scratch.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=self._lake.scratch, prefix=f"{WORK_PREFIX}tests-") as scratch:
-            database = Path(scratch) / f"{DATABASE}.duckdb"
-            days = self._show_published(tests, database)
-            outcome = dbt_build.test(
-                project,
-                dbt_manifest.prepared(project),
-                [test["name"] for test in tests],
-                database,
-                {"first_day": min(days), "last_day": max(days), "lake_root": scratch},
-            )
+        warehouse, selected = self._warehouse, self._context.selected_asset_check_keys
+        outcome = published_tests.run(
+            self._lake,
+            warehouse.project.project_dir,
+            warehouse.manifest,
+            [node for node in self._tests() if self._check_key(node["unique_id"]) in selected],
+            warehouse.translator.get_asset_key,
+        )
         if outcome.error is not None:
             raise dg.Failure(f"dbt could not test: {outcome.error}", allow_retries=False)
         yield from self._check_results(outcome)
         if not outcome.succeeded:
             raise dg.Failure(_first_failure(outcome), allow_retries=False)
 
-    def _selected_tests(self) -> list[Mapping[str, Any]]:
+    def _tests(self) -> Iterator[Mapping[str, Any]]:
+        nodes = self._warehouse.manifest["nodes"].values()
+        return (node for node in nodes if node["resource_type"] == "test")
+
+    def _check_key(self, unique_id: str) -> dg.AssetCheckKey | None:
+        """The asset check that a test is; None for a model."""
         warehouse = self._warehouse
-        return [
-            node
-            for node in warehouse.manifest["nodes"].values()
-            if node["resource_type"] == "test"
-            and get_asset_check_key_for_test(
-                warehouse.manifest, warehouse.translator, node["unique_id"], warehouse.project
-            )
-            in self._context.selected_asset_check_keys
-        ]
-
-    def _show_published(self, tests: Sequence[Mapping[str, Any]], database: Path) -> set[str]:
-        """Make a view of each table that tests read; returns the days that they hold."""
-        import duckdb
-
-        nodes = {**self._warehouse.manifest["nodes"], **self._warehouse.manifest["sources"]}
-        snapshot = self._lake.snapshot()
-        days = set()
-        with duckdb.connect(database) as connection:
-            for unique_id in sorted(
-                {name for test in tests for name in test["depends_on"]["nodes"]}
-            ):
-                table = publishing.table_name(
-                    self._warehouse.translator.get_asset_key(nodes[unique_id])
-                )
-                schema, name = nodes[unique_id]["schema"], nodes[unique_id]["name"]
-                engine.create_view(connection, snapshot, table, schema=schema, name=name)
-                days |= {
-                    value
-                    for partition in snapshot.stored(table)
-                    for dimension, value in partition.values
-                    if dimension == publishing.DIMENSION[dg.DailyPartitionsDefinition]
-                }
-        return days
+        return get_asset_check_key_for_test(
+            warehouse.manifest, warehouse.translator, unique_id, warehouse.project
+        )
 
     def _show_inputs(self, transaction: Transaction, database: Path) -> dict[str, list[str]]:
         """Make a view of each input; returns their columns."""
@@ -397,11 +364,9 @@ class Build:
         return lineage
 
     def _check_results(self, outcome: dbt_build.BuildOutcome) -> Iterator[dg.AssetCheckResult]:
-        warehouse, selected = self._warehouse, self._context.selected_asset_check_keys
+        selected = self._context.selected_asset_check_keys
         for node in outcome.nodes:
-            key = get_asset_check_key_for_test(
-                warehouse.manifest, warehouse.translator, node.unique_id, warehouse.project
-            )
+            key = self._check_key(node.unique_id)
             if key is None or key not in selected or not node.ran:
                 continue
             severe = node.status != "warn"
@@ -454,28 +419,3 @@ def _first_failure(outcome: dbt_build.BuildOutcome) -> str:
     first, *others = outcome.failures
     more = f", and {len(others)} more" if others else ""
     return f"{first.unique_id} failed: {' '.join(first.message.split())}{more}."
-
-
-def tests_of(graph: "dg.AssetGraph", lake: Lake) -> set[dg.AssetCheckKey]:
-    """The dbt tests that can be run on what a lake's base branch holds of warehouses.
-
-    Args:
-        graph: The assets.
-        lake: The lake. A test that reads a table of which it holds nothing is left out.
-    """
-    snapshot = lake.snapshot()
-    held = {
-        asset: bool(snapshot.stored(publishing.table_name(asset)))
-        for asset in graph.materializable_asset_keys
-    }
-    return {
-        key
-        for key in graph.asset_check_keys
-        if UNIQUE_ID in graph.get(key.asset_key).metadata
-        and all(held.get(asset, True) for asset in _read_by(graph, key))
-    }
-
-
-def _read_by(graph: "dg.AssetGraph", check: dg.AssetCheckKey) -> set[dg.AssetKey]:
-    spec = graph.get(check.asset_key).assets_def.get_spec_for_check_key(check)
-    return {check.asset_key, *(dep.asset_key for dep in spec.additional_deps)}
