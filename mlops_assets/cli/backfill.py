@@ -15,9 +15,9 @@ from functools import cached_property
 from typing import IO, TYPE_CHECKING
 
 from mlops_assets.cli.children import child, log_file
-from mlops_assets.cli.execution import Runner, console_to_log
+from mlops_assets.cli.execution import console_to_log
 from mlops_assets.cli.faults import CommandError, StoppedError
-from mlops_assets.cli.interrupts import noticed_interrupts, stopped_by_signals
+from mlops_assets.cli.interrupts import stopped_by_signals
 from mlops_assets.cli.progress import progress_on
 from mlops_assets.cli.record import open_record, opened_record
 from mlops_assets.settings import Settings, open_state, settings
@@ -271,16 +271,10 @@ class _Session:
             CommandError: A check fails on what would be published.
             ConflictError: The base branch changed a partition that the backfill made.
         """
-        import dagster as dg
-
         from mlops_assets.cli import branching
 
-        home = self.settings.home
         self.progress.begin(f"merging {branch} into {self.lake.base_branch}")
-        # The checks of a merge that may not come are nobody's record.
-        with noticed_interrupts() as stopped, dg.DagsterInstance.ephemeral() as nobodys:
-            runner = Runner(home, self.lake, nobodys, self.progress, stopped)
-            merged = branching.merge(self.settings, self.lake, self.definitions, branch, runner)
+        merged = branching.merge(self.settings, self.lake, self.definitions, branch, self.progress)
         branching.drop(self.settings, self.lake, branch)
         return merged
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from typing import TYPE_CHECKING
 
 from mlops_assets.cli import branching
-from mlops_assets.cli.execution import Runner, console_to_log
+from mlops_assets.cli.execution import console_to_log
 from mlops_assets.cli.faults import CommandError
-from mlops_assets.cli.interrupts import noticed_interrupts
 from mlops_assets.cli.progress import progress_on
 from mlops_assets.settings import open_state, settings
 
@@ -67,23 +65,15 @@ def diff(name: str) -> BranchDiff:
 
 def merge(name: str, *, debug: bool) -> branching.Merged:
     """Publish all of a data branch at once, after the checks pass on the merged commit."""
-    import dagster as dg
-
     found = settings()
     home = open_state(found.home)
     progress = progress_on(sys.stderr, lines_only=debug)
-    with contextlib.ExitStack() as stack:
-        stopped = stack.enter_context(noticed_interrupts())
-        stack.enter_context(console_to_log(home, shown=debug))
+    with console_to_log(home, shown=debug):
         from mlops_assets.definitions import defs
 
-        lake = _lake()
-        definitions = defs()
-        stack.enter_context(progress)
-        # The checks of a merge that may not come are nobody's record.
-        instance = stack.enter_context(dg.DagsterInstance.ephemeral())
-        runner = Runner(home, lake, instance, progress, stopped)
-        return branching.merge(found, lake, definitions, name, runner)
+        lake, definitions = _lake(), defs()
+        with progress:
+            return branching.merge(found, lake, definitions, name, progress)
 
 
 def drop(name: str, *, force: bool) -> str:

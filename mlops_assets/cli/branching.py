@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING, Any
 from mlops_assets.cli import branch_storage
 from mlops_assets.cli.execution import FailedRunError, Runner
 from mlops_assets.cli.faults import CommandError
+from mlops_assets.cli.interrupts import noticed_interrupts
 from mlops_assets.cli.record import INSTANCE_FILE, opened_record
 from mlops_assets.lake import LakeError, branches
-from mlops_assets.settings import Settings, create_whole
+from mlops_assets.settings import MAIN, Settings, create_whole
 
 if TYPE_CHECKING:
     import dagster as dg
 
+    from mlops_assets.cli.progress import Progress
     from mlops_assets.lake import Lake
 
 SHORT = 12
@@ -99,6 +101,7 @@ def create(found: Settings, lake: Lake, graph: dg.AssetGraph, name: str, source:
 
     Raises:
         LakeError: The name is not usable or taken, or there is no such source.
+        CommandError: It is the base branch's name.
         SettingsError: Its instance cannot be made.
     """
     from mlops_assets.components.reconciliation import report, unrecorded
@@ -128,6 +131,16 @@ def _check_name(lake: Lake, name: str) -> None:
             f"there is a branch {name} already: choose another name, or "
             f"`mlops-assets branch drop {name}` first."
         )
+    _require_data_branch(lake, name)
+
+
+def _require_data_branch(lake: Lake, name: str) -> None:
+    """Refuse what is no data branch: of `main` the record is the state directory, lake and all.
+
+    Dropped while another branch is the base, it would have taken everything with it.
+    """
+    if name in (lake.base_branch, MAIN):
+        raise CommandError(f"{name} is the base branch: it is neither made nor dropped here.")
 
 
 def _copy_configuration(found: Settings, there: Settings) -> None:
@@ -156,9 +169,10 @@ def drop(found: Settings, lake: Lake, name: str, *, force: bool = False) -> None
         force: Also where the record shows a run at work: one that was killed shows so for ever.
 
     Raises:
-        CommandError: There is no such branch, or runs work on it.
-        LakeError: It is the base branch, or the lake does not answer.
+        CommandError: There is no such branch, it is the base branch, or runs work on it.
+        LakeError: The lake does not answer or refuses.
     """
+    _require_data_branch(lake, name)
     there = found.on_branch(name)
     known = name in branches.names(lake)
     if not known and not there.branch_home.is_dir():
@@ -200,7 +214,7 @@ def standings(found: Settings, lake: Lake) -> list[Standing]:
 
 
 def merge(
-    found: Settings, lake: Lake, definitions: dg.Definitions, name: str, runner: Runner
+    found: Settings, lake: Lake, definitions: dg.Definitions, name: str, progress: Progress
 ) -> Merged:
     """Publish all of a data branch at once, after the checks pass on the merged commit.
 
@@ -209,7 +223,7 @@ def merge(
         lake: The lake of the base branch.
         definitions: What exists.
         name: The data branch.
-        runner: Carries out the checks.
+        progress: Where the checks tell how far they are.
 
     Raises:
         CommandError: There is no such branch, runs work on it, or a check failed.
@@ -228,7 +242,7 @@ def merge(
         if fork.base == fork.head:
             return Merged(name, lake.base_branch, None, 0, 0)
         with branches.tried(lake, fork) as trial:
-            checks = run_checks(definitions, runner, trial, name)
+            checks = _run_checks(found, definitions, trial, name, progress)
         commit = branches.publish(lake, fork, {MERGED_BRANCH: name})
         if commit is not None:
             break
@@ -265,7 +279,9 @@ def _follow(found: Settings, lake: Lake) -> str | None:
     return None
 
 
-def run_checks(definitions: dg.Definitions, runner: Runner, trial: Lake, name: str) -> int:
+def _run_checks(
+    found: Settings, definitions: dg.Definitions, trial: Lake, name: str, progress: Progress
+) -> int:
     """Run what can be checked of published tables on a lake of its own.
 
     Returns:
@@ -274,6 +290,8 @@ def run_checks(definitions: dg.Definitions, runner: Runner, trial: Lake, name: s
     Raises:
         CommandError: One failed; the sentence names it.
     """
+    from dagster import DagsterInstance
+
     from mlops_assets.components.published_tests import tests_of
     from mlops_assets.defs.resources import private_definitions
 
@@ -282,18 +300,19 @@ def run_checks(definitions: dg.Definitions, runner: Runner, trial: Lake, name: s
     if not checks:
         return 0
     job = private.resolve_implicit_global_asset_job_def()
-    checker = Runner(runner.home, trial, runner.instance, runner.progress, runner.stopped)
-    try:
-        checker.run(
-            job.get_subset(asset_selection=set(), asset_check_selection=checks),
-            f"checks of what merging {name} would publish",
-            {},
-        )
-    except FailedRunError as error:
-        raise CommandError(
-            f"{name} is not merged, since a check fails on what the merge would publish: "
-            f"{error.told} Correct it on {name}, and merge again."
-        ) from error
+    # The checks of a merge that may not come are nobody's record.
+    with noticed_interrupts() as stopped, DagsterInstance.ephemeral() as nobodys:
+        try:
+            Runner(found.home, trial, nobodys, progress, stopped).run(
+                job.get_subset(asset_selection=set(), asset_check_selection=checks),
+                f"checks of what merging {name} would publish",
+                {},
+            )
+        except FailedRunError as error:
+            raise CommandError(
+                f"{name} is not merged, since a check fails on what the merge would publish: "
+                f"{error.told} Correct it on {name}, and merge again."
+            ) from error
     return len(checks)
 
 

@@ -218,7 +218,7 @@ def test_what_breaks_a_check_is_not_merged(
         (("diff", "nowhere"), "there is no data branch nowhere; there are: none."),
         (("merge", "nowhere"), "there is no data branch nowhere; there are: none."),
         (("drop", "nowhere"), "there is no data branch nowhere; there are: none."),
-        (("drop", "main"), "main is the base branch and is not dropped"),
+        (("drop", "main"), "main is the base branch"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence_and_changes_nothing(
@@ -234,6 +234,21 @@ def test_what_cannot_be_done_is_one_sentence_and_changes_nothing(
     assert told in ended.err
     assert ended.err.count("\n") == 1
     assert (lake_of(own_state).head(), files(own_state)) == before
+
+
+def test_main_is_not_dropped_while_another_branch_is_the_base(
+    own_state: Path, on: Command, lake_of: Callable[[Path], Lake]
+) -> None:
+    """What is recorded of `main` is the state directory itself, the lake of all branches in it."""
+    on("branch", "create", "exp")
+    lake = lake_of(own_state)
+    rules = lake.client.sdk_client.repositories_api.get_branch_protection_rules
+    before = (lake.head(), versions(own_state), rules(lake.repository))
+    for forced in ([], ["--force"]):
+        ended = on("branch", "drop", "main", *forced, branch="exp")
+        assert ended.code == 1
+        assert "main is the base branch" in ended.err
+    assert (lake.head(), versions(own_state), rules(lake.repository)) == before
 
 
 def test_a_branch_that_a_run_works_on_is_neither_merged_nor_dropped(
