@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,14 @@ class Homes:
     @contextmanager
     def opened(self, name: str, *, pooled: bool) -> Iterator[dg.DagsterInstance]:
         """A record, made if there is none of that name, through our storages or Dagster's."""
+        configured = self.configuration(name, pooled=pooled)
+        (self.folder / name / "dagster.yaml").write_text(yaml.safe_dump(configured))
+        with dg.DagsterInstance.from_config(str(self.folder / name)) as record:
+            assert type(record.event_log_storage) is self.storage(pooled=pooled)
+            yield record
+
+    def configuration(self, name: str, *, pooled: bool) -> dict[str, Any]:
+        """The `dagster.yaml` of a record, whose home is made if there is none of that name."""
         home = self.folder / name
         home.mkdir(exist_ok=True)
         configured: dict[str, Any] = {"telemetry": {"enabled": False}}
@@ -61,15 +70,12 @@ class Homes:
             module, kind = named(PooledSqliteEventLogStorage)
             storage = {"module": module, "class": kind, "config": {"dagster_home": str(home)}}
             configured["event_log_storage"] = storage
-        (home / "dagster.yaml").write_text(yaml.safe_dump(configured))
-        with dg.DagsterInstance.from_config(str(home)) as record:
-            assert type(record.event_log_storage) is self.storage(pooled=pooled)
-            yield record
+        return configured
 
     def _in_postgres(self, server: PostgresServer, name: str, *, pooled: bool) -> dict[str, Any]:
-        schema = f"{self.folder.name}_{name}".replace("-", "_").replace("[", "_").replace("]", "_")
+        schema = f"home_{sha256(str(self.folder / name).encode()).hexdigest()[:16]}"
         with connected(server) as cursor:
-            cursor.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
+            cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
         kinds = {
             f"{storage}_storage": ("dagster_postgres", f"Postgres{kind}Storage")
             for storage, kind in (
