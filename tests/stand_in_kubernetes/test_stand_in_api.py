@@ -168,17 +168,22 @@ def test_lists_are_narrowed_by_labels_and_fields(cluster: StandIn) -> None:
 
 def test_a_watch_tells_what_happens_to_a_pod(cluster: StandIn) -> None:
     core = CoreV1Api(cluster.client())
-    core.create_namespaced_pod(SPACE, pod("one", pod_spec("true")))
+    core.create_namespaced_pod(SPACE, pod("one", pod_spec("exec sleep 600")))
+    core.create_namespaced_pod(SPACE, pod("other", pod_spec("true")))
     seen = []
-    for event in watch.Watch().stream(core.list_namespaced_pod, SPACE, timeout_seconds=60):
-        seen.append((event["type"], event["object"].status.phase))
-        if event["object"].status.phase == "Succeeded" and event["type"] == "MODIFIED":
-            core.delete_namespaced_pod("one", SPACE)
+    stream = watch.Watch().stream(
+        core.list_namespaced_pod, SPACE, field_selector="metadata.name=one", timeout_seconds=60
+    )
+    for event in stream:
+        found = event["object"]
+        seen.append((event["type"], found.status.phase))
+        if found.status.phase == "Running" and found.metadata.deletion_timestamp is None:
+            core.delete_namespaced_pod("one", SPACE, grace_period_seconds=0)
         if event["type"] == "DELETED":
             break
+        assert found.metadata.name == "one"
     assert seen[0][0] == "ADDED"
-    assert ("MODIFIED", "Running") in seen
-    assert seen[-1] == ("DELETED", "Succeeded")
+    assert seen[-2:] == [("MODIFIED", "Failed"), ("DELETED", "Failed")]
 
 
 def test_a_job_is_suspended_and_resumed_by_a_patch_and_its_template_stays(
