@@ -128,7 +128,7 @@ class Api:
 
     async def _list(self, call: _Call) -> Response:
         version = str(self._store.version)
-        found = self._store.find(call.kind, call.where.namespace, call.selected())
+        found = self._store.listed(call.kind, call.where.namespace, call.selected())
         if call.as_table:
             return JSONResponse(tables.table(call.kind, found, version))
         return JSONResponse(
