@@ -1,6 +1,6 @@
 """What the API server says there is: versions, groups and resources.
 
-Of OpenAPI only what `kubectl apply` looks for: that bodies are validated here, not by it.
+No OpenAPI: `kubectl apply` wants `--validate=false`, and bodies are validated here all the same.
 """
 
 from __future__ import annotations
@@ -25,27 +25,6 @@ def _resources(group: str) -> dict[str, Any]:
     }
 
 
-def _validated(group: str) -> dict[str, Any]:
-    paths = {}
-    for kind in KINDS:
-        if kind.group == group:
-            patch = {
-                "x-kubernetes-group-version-kind": {
-                    "group": group,
-                    "version": "v1",
-                    "kind": kind.name,
-                },
-                "parameters": [{"name": "fieldValidation", "in": "query"}],
-            }
-            paths[f"/{_root(group)}/{kind.plural}/{{name}}"] = {"patch": patch}
-    return {"openapi": "3.0.0", "paths": paths}
-
-
-def _root(group: str) -> str:
-    return f"apis/{group}/v1" if group else "api/v1"
-
-
-_EVERY = ("", *GROUPS)
 _MAJOR, _MINOR = VERSION.removeprefix("v").split(".")[:2]
 
 DISCOVERED: dict[str, dict[str, Any]] = {
@@ -61,10 +40,4 @@ DISCOVERED: dict[str, dict[str, Any]] = {
         f"/apis/{name}": {"kind": "APIGroup", "apiVersion": "v1", **_group(name)} for name in GROUPS
     },
     **{f"/apis/{name}/v1": _resources(name) for name in GROUPS},
-    "/openapi/v3": {
-        "paths": {
-            _root(name): {"serverRelativeURL": f"/openapi/v3/{_root(name)}"} for name in _EVERY
-        }
-    },
-    **{f"/openapi/v3/{_root(name)}": _validated(name) for name in _EVERY},
 }
