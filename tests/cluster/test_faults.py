@@ -1,4 +1,4 @@
-"""What goes wrong on a cluster is told, ended and made up for; nothing is left, nothing runs twice."""
+"""What goes wrong on a cluster is told, ended and made up for; nothing is left or run twice."""
 
 from __future__ import annotations
 

@@ -11,7 +11,8 @@ from playwright.sync_api import Page
 
 pytestmark = pytest.mark.timeout(1500)
 
-CELLS = [f"2013-{month:02}|{origin}" for month in range(4, 13) for origin in ("EWR", "JFK", "LGA")]
+ORIGINS = ("EWR", "JFK", "LGA")
+CELLS = [f"2013-{month:02}|{origin}" for month in range(4, 13) for origin in ORIGINS]
 GPUS = {"gpu-0", "gpu-1"}
 SENSED, SCHEDULED, AGAIN = "2013-06|EWR", "2013-05|JFK", "2013-07"
 
