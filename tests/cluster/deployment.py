@@ -24,7 +24,8 @@ from ports import free_port
 from stand_in_kubernetes import StandIn
 
 HERE = Path(__file__).parent
-PATIENCE = 240.0
+# Each pod takes seconds of a processor to import Dagster, and there may be two for all of them.
+PATIENCE = 600.0
 
 PROFILES = """
 cluster: nvidia-operator
