@@ -176,10 +176,11 @@ class MlProblem(dg.Component, BaseModel):
             path = ("training", "partitions", place)
             require([*path, "profile"], "profile", rule.profile, known)
             for dimension, value in rule.when.items():
-                require([*path, "when"], "dimension", dimension, [MONTH, self.segment])
+                written = [*path, "when", dimension]
+                require(written, "dimension", dimension, [MONTH, self.segment])
                 if dimension == self.segment:
                     for end in rule_ends(value):
-                        require([*path, "when", dimension], self.segment, end, self.segments)
+                        require(written, self.segment, end, self.segments)
 
     def _check_times(self) -> None:
         if self.end_month <= self.first_month:
