@@ -82,10 +82,10 @@ def test_one_line_names_the_image_of_servers_and_runs(name: str, tmp_path: Path)
         f"{written}\nimages:\n  - name: mlops-assets\n    newName: {where}\n    newTag: '{tag}'\n"
     )
     found = pods(render(folder))
-    ours = {name for name in found if name not in ("postgres", "lakefs")}
-    assert {c["image"] for name in ours for c in containers(found[name])} == {image}
-    for name in ("dagster-code", "toolbox"):
-        [container] = containers(found[name])
+    ours = set(found) - {"postgres", "lakefs"}
+    assert {c["image"] for pod in ours for c in containers(found[pod])} == {image}
+    for pod in ("dagster-code", "toolbox"):
+        [container] = containers(found[pod])
         variables = {variable["name"]: variable.get("value") for variable in container["env"]}
         assert variables["DAGSTER_CURRENT_IMAGE"] == image
 
