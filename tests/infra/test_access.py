@@ -51,6 +51,10 @@ def test_every_pod_is_restricted(manifests: list[Manifest]) -> None:
             assert pod["spec"]["securityContext"]["runAsUser"], name
 
 
+def test_a_pod_that_says_nothing_is_not_restricted() -> None:
+    assert len(violations({"containers": [{"name": "a"}], "hostNetwork": True})) == 5
+
+
 def test_only_whom_a_role_is_bound_to_has_a_token(manifests: list[Manifest]) -> None:
     bound = {
         subject["name"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -157,7 +156,7 @@ def started(
         process = subprocess.Popen(
             [str(Path(sys.executable).parent / arguments[0]), *arguments[1:]],
             cwd=folder,
-            env={**environment(**variables)},
+            env=environment(**variables),
             stdout=log,
             stderr=log,
         )
@@ -276,7 +275,6 @@ def test_dagsters_servers_start_and_answer_their_probes(database: int, tmp_path:
             until(lambda: answer(http_port, probe) == 200, pages)
             check = daemon["livenessProbe"]["exec"]["command"]
             until(lambda: succeeds(check, variables), loops)
-    assert shutil.which(check[0], path=str(Path(sys.executable).parent))
 
 
 def serves(port: int, service: str) -> bool:
