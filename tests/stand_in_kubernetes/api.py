@@ -21,7 +21,7 @@ from stand_in_kubernetes.errors import ApiError, invalid
 from stand_in_kubernetes.kinds import BY_PLURAL, JOB, POD, Kind
 from stand_in_kubernetes.selectors import by_fields, by_labels
 from stand_in_kubernetes.store import Object, Store
-from stand_in_kubernetes.streams import followed, logged, watched
+from stand_in_kubernetes.streams import flag, followed, logged, watched
 
 _MERGED = ("application/merge-patch+json", "application/strategic-merge-patch+json")
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -120,7 +120,7 @@ class Api:
             told = f'container "{only}" in pod "{name}" is waiting to start: {why}'
             raise ApiError(400, told)
         file = self._log(pod)
-        if query.get("follow") == "true":
+        if flag(query, "follow"):
             return StreamingResponse(
                 followed(self._store, pod, file, query), media_type="text/plain"
             )
@@ -128,7 +128,7 @@ class Api:
 
     async def _list(self, call: _Call) -> Response:
         version = str(self._store.version)
-        found = self._store.find(call.kind, call.where.namespace, call.selected())
+        found = self._store.listed(call.kind, call.where.namespace, call.selected())
         if call.as_table:
             return JSONResponse(tables.table(call.kind, found, version))
         return JSONResponse(
@@ -254,7 +254,7 @@ def _understood(request: Request, path: str) -> _Call:
     verb = (_OF_AN_OBJECT if name else _OF_A_COLLECTION).get(request.method)
     if verb is None or (verb == "create" and kind.namespaced and namespace is None):
         raise ApiError(405, f"the server does not allow {request.method} here")
-    if verb == "list" and request.query_params.get("watch") in {"true", "1"}:
+    if verb == "list" and flag(request.query_params, "watch"):
         verb = "watch"
     return _Call(request, kind, Asked(namespace, name, subresource), verb)
 
