@@ -50,7 +50,8 @@ def test_a_pod_that_no_node_can_take_says_what_is_missing_and_leaves_when_cancel
     run = deployment.materialize("huge")
     deployment.until(lambda: "Insufficient nvidia.com/gpu" in deployment.said(run), "it is told")
     assert "profile gpu-huge asks for 1 cpu, 1Gi memory, 3 nvidia.com/gpu" in deployment.said(run)
-    _cancel(deployment, run)
+    # Dagster marks a run that has not begun as cancelled, by force only, and leaves its Job alone.
+    _cancel(deployment, run, policy="MARK_AS_CANCELED_IMMEDIATELY")
 
     deployment.take(600)
     run = deployment.materialize("solo")
@@ -58,8 +59,9 @@ def test_a_pod_that_no_node_can_take_says_what_is_missing_and_leaves_when_cancel
     _cancel(deployment, run)
 
 
-def _cancel(deployment: Deployment, run: str) -> None:
-    deployment.ask(TERMINATE, id=run)
+def _cancel(deployment: Deployment, run: str, policy: str = "SAFE_TERMINATE") -> None:
+    answer = deployment.ask(TERMINATE, id=run, policy=policy)["terminateRun"]
+    assert answer["__typename"] == "TerminateRunSuccess", answer
     assert deployment.ended(run) is dg.DagsterRunStatus.CANCELED
     deployment.until(lambda: deployment.pod_of(run) is None, "its pod is gone")
     assert deployment.cluster.find("jobs", f"dagster/run-id={run}") == []
@@ -129,5 +131,6 @@ def _reconfigure(deployment: Deployment, **launcher: str) -> None:
     deployment.start("daemon", "webserver")
 
 
-TERMINATE = """mutation ($id: String!) { terminateRun(runId: $id) { __typename
+TERMINATE = """mutation ($id: String!, $policy: TerminateRunPolicy!) {
+  terminateRun(runId: $id, terminatePolicy: $policy) { __typename
   ... on TerminateRunFailure { message } ... on PythonError { message } } }"""

@@ -83,8 +83,8 @@ class StandIn:
         self._socket.bind(("127.0.0.1", 0))
         self.url = f"https://127.0.0.1:{self._socket.getsockname()[1]}"
         self._thread.start()
-        if not self._started.wait(_START_SECONDS):
-            raise TimeoutError("the stand-in did not start") from self._failure
+        if not self._started.wait(_START_SECONDS) or self._failure:
+            raise RuntimeError("the stand-in did not start") from self._failure
         self.kubeconfig = self.kubeconfig_of(ADMIN)
         return self
 
@@ -195,6 +195,7 @@ class StandIn:
             asyncio.run(self._serve())
         except BaseException as error:  # noqa: BLE001 - raised again where the test leaves it
             self._failure = error
+            self._started.set()
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()

@@ -10,6 +10,7 @@ from kubernetes.client import ApiException, BatchV1Api, CoreV1Api
 
 from stand_in_kubernetes import Account, StandIn, cpu_node
 from stand_in_kubernetes.manifests import GPU, job, pod, pod_spec
+from stand_in_kubernetes.scheduler import Scheduler
 
 SPACE = "mlops-assets"
 
@@ -213,6 +214,21 @@ def test_what_changed_meanwhile_is_not_overwritten(cluster: StandIn) -> None:
     with pytest.raises(ApiException) as error:
         core.replace_namespaced_config_map("one", SPACE, mine)
     assert refused(error)[:2] == (409, "Conflict")
+
+
+def test_a_fault_of_the_stand_in_itself_is_no_quiet_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: Scheduler) -> None:
+        raise ZeroDivisionError("a bug")
+
+    broken = StandIn([cpu_node("cpu-0")]).__enter__()
+    core = CoreV1Api(broken.client())
+    monkeypatch.setattr(Scheduler, "reconcile", fail)
+    core.create_namespaced_pod(SPACE, pod("one", pod_spec("true")))
+    with pytest.raises(ApiException) as error:
+        broken.until(lambda: not core.list_namespaced_pod(SPACE))
+    assert "ZeroDivisionError('a bug')" in refused(error)[2]
+    with pytest.raises(ZeroDivisionError):
+        broken.__exit__(None, None, None)
 
 
 def test_many_clients_at_once_are_answered(cluster: StandIn) -> None:
