@@ -56,8 +56,10 @@ class BatchedEventLogStorage(SqlEventLogStorage):
         """One transaction, in which every connection of this thread takes part."""
 
     @abstractmethod
-    def _insert(self, events: Sequence[dg.EventLogEntry], rows: Sequence[dict[str, Any]]) -> EventIds:
-        """Insert the events' rows; those of them that are of an asset or a check, with their ids."""
+    def _insert(
+        self, events: Sequence[dg.EventLogEntry], rows: Sequence[dict[str, Any]]
+    ) -> EventIds:
+        """Insert the events' rows; those of assets and checks again, with their ids."""
 
     def _index(self, indexed: EventIds) -> None:
         of_assets = [
@@ -94,8 +96,10 @@ def _deciding(of_assets: EventIds) -> Iterable[tuple[dg.EventLogEntry, int]]:
     A type of events always sets the same columns, so of each asset and type the last one decides.
     In the order of the assets: two runs that lock the same rows would wait for each other else.
     """
-    last = {
-        (event.get_dagster_event().asset_key.to_string(), event.dagster_event_type): place
-        for place, (event, _) in enumerate(of_assets)
-    }
-    return [of_assets[place] for _, place in sorted((key[0], place) for key, place in last.items())]
+    last: dict[tuple[str, Any], int] = {}
+    for place, (event, _) in enumerate(of_assets):
+        asset = event.get_dagster_event().asset_key
+        if asset:
+            last[asset.to_string(), event.dagster_event_type] = place
+    places = sorted((asset_name, place) for (asset_name, _), place in last.items())
+    return [of_assets[place] for _, place in places]

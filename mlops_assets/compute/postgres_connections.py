@@ -50,7 +50,7 @@ class PooledPostgres:
         token_provider: PgTokenProvider | None = None,
         **named: Any,  # noqa: ANN401 - likewise
     ) -> None:
-        super().__init__(
+        super().__init__(  # type: ignore[call-arg] # the storage's that this is mixed into
             with_driver(postgres_url), *arguments, token_provider=token_provider, **named
         )
         self._engine = pooled_engine(self.postgres_url, token_provider)

@@ -53,7 +53,9 @@ class PooledPostgresEventLogStorage(
             finally:
                 self._held.connection = None
 
-    def _insert(self, events: Sequence[dg.EventLogEntry], rows: Sequence[dict[str, Any]]) -> EventIds:
+    def _insert(
+        self, events: Sequence[dg.EventLogEntry], rows: Sequence[dict[str, Any]]
+    ) -> EventIds:
         with self._connect() as connection:
             ids = insert_rows(connection, rows)
         return [pair for pair in zip(events, ids, strict=True) if is_indexed(pair[0])]
