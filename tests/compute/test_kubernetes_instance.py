@@ -29,6 +29,10 @@ from queued_runs import Queue
 from stand_in_kubernetes import Account, StandIn, cpu_node, gpu_node
 
 from mlops_assets.compute.postgres_event_log import PooledPostgresEventLogStorage
+from mlops_assets.compute.postgres_storages import (
+    PooledPostgresRunStorage,
+    PooledPostgresScheduleStorage,
+)
 from mlops_assets.compute.run_coordinator import ProfiledRunCoordinator
 from mlops_assets.compute.run_launcher import ProfiledK8sRunLauncher
 
@@ -138,11 +142,13 @@ def launched(opened: Opened, cluster: StandIn) -> Callable[..., tuple[Queue, dg.
     return launch
 
 
-def test_the_instance_has_our_queue_our_launcher_and_our_event_log(opened: Opened) -> None:
+def test_the_instance_has_our_queue_our_launcher_and_our_storages(opened: Opened) -> None:
     instance = opened("dagster-daemon").instance
     assert isinstance(instance.run_coordinator, ProfiledRunCoordinator)
     assert isinstance(instance.run_launcher, ProfiledK8sRunLauncher)
     assert isinstance(instance.event_log_storage, PooledPostgresEventLogStorage)
+    assert isinstance(instance.run_storage, PooledPostgresRunStorage)
+    assert isinstance(instance.schedule_storage, PooledPostgresScheduleStorage)
     assert instance.run_launcher.job_namespace == NAMESPACE
     assert instance.run_monitoring_enabled
     assert instance.run_monitoring_max_resume_run_attempts == 0
