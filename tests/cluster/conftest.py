@@ -13,7 +13,7 @@ from postgres_server import PASSWORD, USER, postgres
 from stand_in_kubernetes import StandIn, cpu_node, gpu_node
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def cluster() -> Iterator[StandIn]:
     nodes = [cpu_node("cpu-0"), gpu_node("gpu-0"), gpu_node("gpu-1")]
     with StandIn(nodes=nodes, namespaces=["mlops-assets"]) as made:
@@ -41,11 +41,11 @@ def in_postgres(port: int) -> dict[str, Any]:
     return {"storage": {"postgres": {"postgres_db": place}}}
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
 def deployment(
-    request: pytest.FixtureRequest, cluster: StandIn, tmp_path: Path
+    request: pytest.FixtureRequest, cluster: StandIn, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Deployment]:
-    home = tmp_path / "home"
+    home = tmp_path_factory.mktemp("deployment") / "home"
     home.mkdir()
     if request.param == "sqlite":
         with deployed(home, cluster, sqlite(home)) as made:

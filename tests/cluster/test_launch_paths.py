@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 
 import dagster as dg
@@ -68,9 +69,29 @@ def _backfill_from_the_ui(page: Page, deployment: Deployment) -> None:
     dialog.get_by_text("partitions").first.wait_for()
     for choose in dialog.get_by_role("button", name="All", exact=True).all():
         choose.click()
+    since = time.monotonic()
     dialog.locator("button", has_text="Launch backfill").click()
     page.get_by_text("backfill").first.wait_for()
     deployment.until(lambda: set(_made(deployment)) == set(CELLS), "the UI's backfill is made")
+    _gpus_were_handed_on(deployment, since)
+
+
+def _gpus_were_handed_on(deployment: Deployment, since: float) -> None:
+    """Each GPU that a run left was awaited by a pod already: none idled while a run was queued."""
+    timeline = deployment.cluster.timeline
+    entries = [entry for entry in timeline.entries() if entry.at > since]
+    last = max(entry.at for entry in entries if entry.event == "scheduled")
+    first = min(entry.at for entry in entries if entry.event == "scheduled")
+    idle = timeline.idle_gpu_seconds(first, last, pending=False)
+    print(f"{idle:.1f} of {2 * (last - first):.1f} GPU-seconds were idle while a run waited")
+    waiting: set[str] = set()
+    for entry in entries:
+        if entry.event == "pending":
+            waiting.add(entry.pod)
+        elif entry.event == "scheduled":
+            waiting.discard(entry.pod)
+        elif entry.event == "ended" and entry.at < last:
+            assert waiting, entry
 
 
 def _backfill_from_the_command_line(deployment: Deployment) -> None:
