@@ -75,11 +75,14 @@ class PostgresServer:
 
 
 @contextmanager
-def postgres_server(pg_ctl: Path, *, durable: bool = True) -> Iterator[PostgresServer]:
+def postgres_server(
+    pg_ctl: Path, *, administrator: str = USER, durable: bool = True
+) -> Iterator[PostgresServer]:
     """Run a server.
 
     Args:
         pg_ctl: The program that starts it.
+        administrator: Its only user, with `PASSWORD`.
         durable: Whether it syncs what it commits, as it does unless told otherwise.
     """
     # It refuses to run as root, and the folder is its owner's alone.
@@ -97,7 +100,7 @@ def postgres_server(pg_ctl: Path, *, durable: bool = True) -> Iterator[PostgresS
         if root:
             for place in (folder, secret):
                 shutil.chown(place, "postgres")
-        server.control("initdb", "-o", f"-U {USER} -A scram-sha-256 --pwfile={secret}")
+        server.control("initdb", "-o", f"-U {administrator} -A scram-sha-256 --pwfile={secret}")
         synced = "" if durable else "-c fsync=off"
         options = f"-c listen_addresses=127.0.0.1 -c port={port} {synced} -k {folder}"
         server.control("-l", str(folder / "log"), "-o", options, "start")

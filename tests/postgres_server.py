@@ -8,22 +8,25 @@ from pathlib import Path
 
 from required import program
 
-from bench import postgres_server
-from bench.postgres_server import FOLDERS, PASSWORD, PROGRAM, USER, PostgresServer
+from bench.postgres_server import FOLDERS, PASSWORD, PROGRAM, USER, PostgresServer, postgres_server
 
 __all__ = ["PASSWORD", "USER", "postgres", "server"]
 
 
 @contextmanager
-def server() -> Iterator[PostgresServer]:
-    """Run a server, which syncs nothing; where none is installed the test is skipped."""
+def server(administrator: str = USER) -> Iterator[PostgresServer]:
+    """Run a server, which syncs nothing; where none is installed the test is skipped.
+
+    Args:
+        administrator: Its only user, with `PASSWORD`.
+    """
     pg_ctl = Path(program(PROGRAM, "postgresql", FOLDERS))
-    with postgres_server.postgres_server(pg_ctl, durable=False) as running:
+    with postgres_server(pg_ctl, administrator=administrator, durable=False) as running:
         yield running
 
 
 @contextmanager
-def postgres() -> Iterator[int]:
-    """Run a server; its port."""
-    with server() as running:
+def postgres(administrator: str = USER) -> Iterator[int]:
+    """Run a server as `server` does; its port."""
+    with server(administrator) as running:
         yield running.port

@@ -1,0 +1,32 @@
+"""A stand-in with two GPUs, and deployments on it that record in SQLite and in Postgres."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from browser import chromium, page  # noqa: F401 - fixtures
+from deployment import Deployment, deployed
+from postgres_server import postgres
+from stand_in_kubernetes import StandIn, cpu_node, gpu_node
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[StandIn]:
+    nodes = [cpu_node("cpu-0"), gpu_node("gpu-0"), gpu_node("gpu-1")]
+    with StandIn(nodes=nodes, namespaces=["mlops-assets"]) as made:
+        yield made
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def deployment(
+    request: pytest.FixtureRequest, cluster: StandIn, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Deployment]:
+    home = tmp_path_factory.mktemp("deployment") / "home"
+    home.mkdir()
+    if request.param == "sqlite":
+        with deployed(home, cluster, None) as made:
+            yield made
+        return
+    with postgres() as port, deployed(home, cluster, port) as made:
+        yield made
