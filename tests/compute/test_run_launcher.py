@@ -1,6 +1,7 @@
 """A run's Job has what the profile says, whatever else is configured."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,9 @@ from queued_runs import Launcher, Queue, RecordedApi, launched
 from mlops_assets.compute.profiles import ProfileError, Profiles
 from mlops_assets.compute.run_launcher import LaunchError
 
-JFK = {"dagster/partition": "JFK"}
+PARTITION = "dagster/partition"
+JFK = {PARTITION: "JFK"}
+LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 GPU = "nvidia.com/gpu"
 
 
@@ -114,6 +117,33 @@ def test_a_tag_that_strips_the_gpu_fails_the_run(
     assert api.jobs == {}
     assert queue.again(run).status is dg.DagsterRunStatus.FAILURE
     assert said in queue.said(run)
+
+
+@pytest.mark.parametrize("amounts", ["limits", "requests"])
+@pytest.mark.parametrize("asset", ["table", "model"])
+def test_a_tag_that_asks_for_a_gpu_behind_the_queues_back_fails_the_run(
+    queue: Queue, launcher: Launcher, api: RecordedApi, asset: str, amounts: str
+) -> None:
+    name = "nvidia.com/mig-1g.10gb" if asset == "model" else GPU
+    tags = tagged(container_config={"resources": {amounts: {name: "1"}}})
+    run = queue.create(asset, tags=tags)
+    with pytest.raises(LaunchError, match=f"asks for {name}.*compute/override"):
+        launched(queue, launcher(), api, run)
+    assert api.jobs == {}
+    assert queue.again(run).status is dg.DagsterRunStatus.FAILURE
+
+
+@pytest.mark.parametrize(
+    "partition", ["a-_", "(EWR)_", "_-.a.-_", "|", "Zürich", "x" * 61 + "|/y", "2013-04|JFK"]
+)
+def test_a_label_is_one_that_kubernetes_takes_whatever_a_partition_is_called(
+    queue: Queue, launcher: Launcher, api: RecordedApi, partition: str
+) -> None:
+    job = launched(queue, launcher(), api, queue.create("table", tags={PARTITION: partition}))
+    for metadata in (job["metadata"], job["spec"]["template"]["metadata"]):
+        for value in metadata["labels"].values():
+            assert LABEL_VALUE.fullmatch(value)
+        assert metadata["annotations"]["mlops-assets/partition"] == partition
 
 
 def test_the_allow_list_bounds_the_tag_and_not_the_profile(
