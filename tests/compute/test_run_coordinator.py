@@ -2,9 +2,7 @@
 
 import dagster as dg
 import pytest
-from queued_runs import Queue
-
-from mlops_assets.compute.profiles import ProfileError, Profiles
+from queued_runs import Queue, no_profiles
 
 EWR = {"dagster/partition": "EWR"}
 JFK = {"dagster/partition": "JFK"}
@@ -70,12 +68,8 @@ def test_a_run_that_is_submitted_again_stays_as_it_is(
     queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = queue.submit(queue.create("model", tags=JFK))
-    monkeypatch.setattr("mlops_assets.compute.run_coordinator.configured_profiles", _none)
+    monkeypatch.setattr("mlops_assets.compute.run_coordinator.configured_profiles", no_profiles)
     assert queue.submit(run).status is dg.DagsterRunStatus.QUEUED
-
-
-def _none() -> Profiles:
-    raise ProfileError("the file is gone")
 
 
 def test_another_profile_can_be_asked_for(queue: Queue) -> None:

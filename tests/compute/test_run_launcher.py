@@ -18,9 +18,9 @@ from kubernetes.client import (
     V1JobStatus,
     V1PodCondition,
 )
-from queued_runs import Launcher, Queue, RecordedApi, launched
+from queued_runs import Launcher, Queue, RecordedApi, launched, no_profiles
 
-from mlops_assets.compute.profiles import ProfileError, Profiles
+from mlops_assets.compute.profiles import Profiles
 from mlops_assets.compute.run_launcher import LaunchError
 
 PARTITION = "dagster/partition"
@@ -186,13 +186,9 @@ def test_a_run_is_cancelled_whatever_has_become_of_its_profile(
     found = launcher()
     run = queue.submit(queue.create("model", tags=JFK))
     launched(queue, found, api, run)
-    monkeypatch.setattr("mlops_assets.compute.run_launcher.configured_profiles", _none)
+    monkeypatch.setattr("mlops_assets.compute.run_launcher.configured_profiles", no_profiles)
     assert found.terminate(run.run_id)
     assert api.jobs == {}
-
-
-def _none() -> Profiles:
-    raise ProfileError("the file is gone")
 
 
 class TestWatch:
@@ -295,6 +291,53 @@ class TestWatch:
         watch.look(queue.instance)
         assert queue.again(run).status is dg.DagsterRunStatus.FAILURE
         assert "OOMKilled, exit code 137" in queue.said(run)
+
+    def test_a_pod_that_was_evicted_says_why(
+        self, queue: Queue, launcher: Launcher, api: RecordedApi
+    ) -> None:
+        watch, run = self.begin(queue, launcher, api)
+        api.pod_of(run, "Failed", reason="Evicted", message="The node was low on memory.")
+        api.jobs[f"dagster-run-{run.run_id}"].status = V1JobStatus(failed=1)
+        watch.look(queue.instance)
+        assert "Evicted: The node was low on memory." in queue.said(run)
+
+    def test_a_reason_without_a_message_is_told_by_itself(
+        self, queue: Queue, launcher: Launcher, api: RecordedApi
+    ) -> None:
+        watch, run = self.begin(queue, launcher, api)
+        state = V1ContainerState(waiting=V1ContainerStateWaiting(reason="ErrImagePull"))
+        api.pod_of(run, "Pending", container_statuses=[container(state)])
+        watch.look(queue.instance)
+        assert "waits: ErrImagePull Its" in queue.said(run)
+
+    def test_a_run_whose_launch_was_cut_off_fails(
+        self,
+        queue: Queue,
+        launcher: Launcher,
+        api: RecordedApi,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        watch, run = self.begin(queue, launcher, api)
+        api.jobs.clear()
+        watch.look(queue.instance)
+        assert queue.again(run).status is dg.DagsterRunStatus.STARTING
+        monkeypatch.setattr("mlops_assets.compute.job_watch.LAUNCH_SECONDS", -1)
+        watch.look(queue.instance)
+        assert queue.again(run).status is dg.DagsterRunStatus.FAILURE
+        assert "This run has no Job" in queue.said(run)
+
+    def test_a_run_whose_job_has_ended_is_not_taken_for_one_without(
+        self,
+        queue: Queue,
+        launcher: Launcher,
+        api: RecordedApi,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        watch, run = self.begin(queue, launcher, api)
+        api.jobs[f"dagster-run-{run.run_id}"].status = V1JobStatus(succeeded=1)
+        monkeypatch.setattr("mlops_assets.compute.job_watch.LAUNCH_SECONDS", -1)
+        watch.look(queue.instance)
+        assert queue.again(run).status is dg.DagsterRunStatus.STARTING
 
 
 def container(state: V1ContainerState) -> V1ContainerStatus:
