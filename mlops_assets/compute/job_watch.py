@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS = 2.0
 
+# Without one, a connection that has been cut silently would hold the watch for ever.
+REQUEST_SECONDS = 10.0
+
 # A run's pod ends a moment after the run has: it stores its last events and closes its log.
 GRACE_SECONDS = 30.0
 
@@ -117,7 +120,7 @@ class JobWatch:
             run = record.dagster_run
             job, pod = jobs[run.run_id], pods.get(run.run_id)
             if run.status in FINISHED:
-                if not _runs(pod) or time.time() - (record.end_time or 0) > GRACE_SECONDS:
+                if _abandoned(pod, time.time() - (record.end_time or 0)):
                     self._remove(instance, run, job)
             elif run.status is STARTING:
                 self._attend(instance, run, job, pod, refusals)
@@ -125,13 +128,19 @@ class JobWatch:
     def _unfinished_jobs(self) -> list[V1Job]:
         # Jobs that ended well stay for their logs, a day's thousands of them.
         found: list[V1Job] = self._client.batch_api.list_namespaced_job(
-            self._namespace, label_selector=WORKERS, field_selector="status.successful=0"
+            self._namespace,
+            label_selector=WORKERS,
+            field_selector="status.successful=0",
+            _request_timeout=REQUEST_SECONDS,
         ).items
         return found
 
     def _pods(self) -> list[V1Pod]:
         found: list[V1Pod] = self._client.core_api.list_namespaced_pod(
-            self._namespace, label_selector=WORKERS, field_selector="status.phase!=Succeeded"
+            self._namespace,
+            label_selector=WORKERS,
+            field_selector="status.phase!=Succeeded",
+            _request_timeout=REQUEST_SECONDS,
         ).items
         return found
 
@@ -142,7 +151,10 @@ class JobWatch:
         name = job.metadata.name
         try:
             self._client.batch_api.delete_namespaced_job(
-                name, self._namespace, propagation_policy="Background"
+                name,
+                self._namespace,
+                propagation_policy="Background",
+                _request_timeout=REQUEST_SECONDS,
             )
         except ApiException as error:
             if error.status != HTTPStatus.NOT_FOUND:
@@ -176,7 +188,9 @@ class JobWatch:
     def _refusals(self) -> dict[str, str]:
         """Why the cluster makes no pod for Jobs, by their names: a quota is used up, say."""
         events = self._client.core_api.list_namespaced_event(
-            self._namespace, field_selector="involvedObject.kind=Job,type=Warning"
+            self._namespace,
+            field_selector="involvedObject.kind=Job,type=Warning",
+            _request_timeout=REQUEST_SECONDS,
         ).items
         events.sort(key=lambda event: event.metadata.creation_timestamp)
         return {event.involved_object.name: event.message or event.reason for event in events}
@@ -192,8 +206,14 @@ def _run_id(found: V1Job | V1Pod) -> str:
     return str((found.metadata.labels or {}).get(RUN_LABEL, ""))
 
 
-def _runs(pod: V1Pod | None) -> bool:
-    return pod is not None and pod.status.phase == "Running"
+def _abandoned(pod: V1Pod | None, seconds: float) -> bool:
+    """Whether a Job is left over from a run that ended so many seconds ago.
+
+    A pod that has ended, or that is not listed since it ended well, holds nothing, and its log may
+    be wanted: Kubernetes takes a second or two to say so of the Job.
+    """
+    phase = pod and pod.status.phase
+    return phase == "Pending" or (phase != "Failed" and seconds > GRACE_SECONDS)
 
 
 def _failed(job: V1Job) -> bool:

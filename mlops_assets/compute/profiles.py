@@ -54,6 +54,12 @@ class Toleration(BaseModel):
     value: str | None = None
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
 
+    @model_validator(mode="after")
+    def _value_is_compared(self) -> Toleration:
+        if (self.value is None) is (self.operator == "Equal"):
+            raise ValueError("operator Equal and a value belong together: write both, or neither")
+        return self
+
 
 class PodProfile(BaseModel):
     """What the pod of a run gets, and where it may be put.

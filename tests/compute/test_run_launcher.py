@@ -227,6 +227,30 @@ class TestWatch:
         watch.look(queue.instance)
         assert api.jobs
 
+    @pytest.mark.parametrize("phase", ["Failed", None])
+    def test_a_pod_that_has_ended_keeps_its_log_until_the_job_says_so(
+        self, queue: Queue, launcher: Launcher, api: RecordedApi, phase: str | None
+    ) -> None:
+        watch, run = self.begin(queue, launcher, api)
+        if phase is not None:
+            api.pod_of(run, phase)
+        queue.instance.report_run_failed(run)
+        watch.look(queue.instance)
+        assert api.jobs
+
+    def test_a_job_without_a_pod_goes_after_a_moment(
+        self,
+        queue: Queue,
+        launcher: Launcher,
+        api: RecordedApi,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        watch, run = self.begin(queue, launcher, api)
+        queue.instance.report_run_failed(run)
+        monkeypatch.setattr("mlops_assets.compute.job_watch.GRACE_SECONDS", -1)
+        watch.look(queue.instance)
+        assert api.jobs == {}
+
     def test_jobs_of_strangers_stay(
         self, queue: Queue, launcher: Launcher, api: RecordedApi
     ) -> None:
