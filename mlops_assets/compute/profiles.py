@@ -43,6 +43,9 @@ Quantity = Annotated[
 ]
 """An amount as Kubernetes writes it: `500m` of a processor, `16Gi` of memory."""
 
+Memory = Annotated[str, Field(pattern=r"^[1-9]\d*(\.\d+)?(M|G|T|Mi|Gi|Ti)$")]
+"""An amount of memory with its unit: `memory: 16` would be sixteen bytes."""
+
 
 class Toleration(BaseModel):
     """A taint that pods of a profile put up with, in Kubernetes' words."""
@@ -86,11 +89,11 @@ class PodProfile(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     cpu: Quantity
-    memory: Quantity
+    memory: Memory
     gpus: Annotated[int, Field(strict=True)] = 0
     gpu_resource: Annotated[str, Field(pattern=r"^[a-z0-9.-]+/[A-Za-z0-9_.-]+$")] | None = None
     gpu_product: str | None = None
-    shared_memory: Quantity | None = None
+    shared_memory: Memory | None = None
     node_selector: Mapping[str, str] = {}
     tolerations: Sequence[Toleration] = ()
     runtime_class: str | None = None

@@ -10,6 +10,7 @@ from dagster._config import UserConfigSchema
 from dagster._core.run_coordinator import QueuedRunCoordinator, SubmitRunContext
 from dagster._serdes import ConfigurableClassData
 
+from mlops_assets.compute.failures import fail_for_good
 from mlops_assets.compute.profiles import ProfileError, configured_profiles
 from mlops_assets.compute.resolver import resolve
 
@@ -70,7 +71,7 @@ class ProfiledRunCoordinator(QueuedRunCoordinator):
         try:
             resolved = resolve(self._instance, run, configured_profiles())
         except ProfileError as error:
-            self._instance.report_run_failed(run, str(error))
+            fail_for_good(self._instance, run, str(error))
             return self._instance.get_run_by_id(run.run_id) or run
         tags = resolved.tags(run)
         if tags:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import Any
 
 import dagster as dg
@@ -21,6 +22,7 @@ from kubernetes.client import ApiException
 from kubernetes.utils.quantity import parse_quantity
 
 from mlops_assets.compute.clusters import counts_gpus
+from mlops_assets.compute.failures import fail_for_good
 from mlops_assets.compute.job_watch import ASKED_NOTE, JobWatch
 from mlops_assets.compute.placement import Placement
 from mlops_assets.compute.profiles import ProfileError, configured_profiles
@@ -121,7 +123,10 @@ class ProfiledK8sRunLauncher(K8sRunLauncher):
             yield
         except Exception as error:
             sentence = _sentence(error, self.job_namespace)
-            self._instance.report_run_failed(run, sentence)
+            if _may_pass(error):
+                self._instance.report_run_failed(run, sentence)
+            else:
+                fail_for_good(self._instance, run, sentence)
             raise LaunchError(sentence) from error
         finally:
             self._resolved.pop(run.run_id, None)
@@ -197,6 +202,14 @@ def _refuse_other_gpus(configuration: UserDefinedDagsterK8sConfig, placement: Pl
                 "limit would not know: remove it there, and ask for another profile by the run tag "
                 "compute/override."
             )
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether it is the cluster's fault of the moment: another try may meet it well."""
+    cause = getattr(error, "k8s_api_exception", error)
+    if isinstance(cause, ApiException):
+        return bool(cause.status is None or cause.status >= HTTPStatus.INTERNAL_SERVER_ERROR)
+    return isinstance(cause, CLUSTER_FAULTS)
 
 
 def _sentence(error: Exception, namespace: str) -> str:

@@ -91,6 +91,7 @@ def test_a_run_that_can_have_no_profile_fails_with_the_reason(
     run = queue.submit(queue.create(asset, tags=tags))
     assert run.status is dg.DagsterRunStatus.FAILURE
     assert said in queue.said(run)
+    assert run.tags["dagster/will_retry"] == "false"
 
 
 def test_profiles_that_no_pod_can_be_fail_the_run(queue: Queue) -> None:
