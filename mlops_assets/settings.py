@@ -42,6 +42,7 @@ class Settings(BaseSettings):
         lakefs_pre_sign: Whether the embedded server gives signed links instead of local paths.
         mlflow_tracking_uri: An MLflow registry's address; one in the state directory if None.
         dagster_home_given: Dagster's record; `dagster_home` says where it lies if None.
+        profiles_file: The file of named profiles of what the pods of runs get.
     """
 
     # Never by the fields' own names: `HOME` would become the state directory.
@@ -66,6 +67,7 @@ class Settings(BaseSettings):
     lakefs_pre_sign: bool = Field(False, validation_alias="MLOPS_LAKEFS_PRE_SIGN")
     mlflow_tracking_uri: str | None = Field(None, validation_alias="MLFLOW_TRACKING_URI")
     dagster_home_given: Path | None = Field(None, validation_alias="DAGSTER_HOME")
+    profiles_file: Path = Field(ROOT / "infra" / "profiles.yaml", validation_alias="MLOPS_PROFILES")
 
     @property
     def branch_home(self) -> Path:
@@ -121,7 +123,11 @@ def settings() -> Settings:
         raise SettingsError(
             f"{first['loc'][0]} is not usable: {first['msg']}; see docs/settings.md."
         ) from error
-    places = {"home": found.home, "source": found.source}
+    places = {
+        "home": found.home,
+        "source": found.source,
+        "profiles_file": found.profiles_file,
+    }
     return found.model_copy(
         update={name: place and place.expanduser().absolute() for name, place in places.items()}
     )

@@ -156,16 +156,20 @@ def run(
     "--tag", "tags", multiple=True, metavar="KEY=VALUE", help="A tag of the backfill and its runs."
 )
 @click.option(
+    "--profile", metavar="NAME", help="Another profile for its pods than the assets name."
+)
+@click.option(
     "--isolated", is_flag=True, help="Publish all of it at once, or nothing if any of it fails."
 )
 @JSON
 @DEBUG
-def backfill(
+def backfill(  # noqa: PLR0913 - an argument for each option
     selection: str | None,
     partitions: str | None,
     resume: str | None,
     cancel: str | None,
     tags: tuple[str, ...],
+    profile: str | None,
     *,
     isolated: bool,
     as_json: bool,
@@ -178,12 +182,14 @@ def backfill(
     published, whatever fails; with --isolated all of it is, in one merge, or nothing.
     """
     from mlops_assets.cli import backfill as backfills
+    from mlops_assets.compute.resolver import OVERRIDE_TAG
 
     if [selection, resume, cancel].count(None) != 2:
         raise click.UsageError("say what to make: a SELECTION, or --resume or --cancel with an ID.")
-    if selection is None and (partitions is not None or tags or isolated):
+    if selection is None and (partitions or tags or profile or isolated):
         raise click.UsageError(
-            "--partitions, --tag and --isolated belong to a new backfill: give a SELECTION."
+            "--partitions, --tag, --profile and --isolated belong to a new backfill: give a "
+            "SELECTION."
         )
     if cancel is not None:
         told = backfills.cancel(cancel, debug=debug)
@@ -195,7 +201,9 @@ def backfill(
     if resume is not None:
         outcome = backfills.resume(resume, debug=debug)
     else:
-        new = backfills.New(str(selection), partitions, dict(map(_tag, tags)), isolated)
+        named = {} if profile is None else {OVERRIDE_TAG: _known_profile(profile)}
+        wanted = {**dict(map(_tag, tags)), **named}
+        new = backfills.New(str(selection), partitions, wanted, isolated)
         outcome = backfills.start(new, debug=debug)
     if as_json:
         _print_json(outcome.to_json())
@@ -213,6 +221,13 @@ def _tag(text: str) -> tuple[str, str]:
     if key.startswith("dagster/"):
         raise RequestError(f"{key} is a tag that Dagster sets itself: choose another key.")
     return key, value
+
+
+def _known_profile(name: str) -> str:
+    from mlops_assets.compute.profiles import configured_profiles
+
+    configured_profiles().get(name, "--profile")
+    return name
 
 
 @program.command()

@@ -24,6 +24,7 @@ from mlops_assets.components import (
 )
 from mlops_assets.components.code_version import code_version
 from mlops_assets.components.sql_lineage import Columns, LineageError, trace
+from mlops_assets.compute.assignment import profiled
 from mlops_assets.engines import duckdb as engine
 from mlops_assets.lake import Lake, LakeError, Manifest, TablePartition, Transaction
 
@@ -209,6 +210,7 @@ def _step_assets(
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run(),
         dagster_dbt_translator=warehouse.translator,
+        **profiled(group=step.name),
     )
     def build(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> Iterator[Any]:
         yield from Build(context, lake, warehouse).run()

@@ -18,11 +18,25 @@ from mlops_assets.components import dbt_tables
 from mlops_assets.components.declaration import Declaration
 from mlops_assets.components.problem_assets import ProblemAssets
 from mlops_assets.components.training_set import Spine, TrainingSet
+from mlops_assets.compute.assignment import Rule, rule_ends
+from mlops_assets.compute.profiles import ProfileError, configured_profiles
 from mlops_assets.engines.as_of import FeatureView
 from mlops_assets.ml.gates import Gates
 from mlops_assets.ml.threshold import Costs
 from mlops_assets.ml.training import Estimator
-from mlops_assets.tracking.results import CHAMPION, MODEL, REPORT
+from mlops_assets.tracking.results import CHAMPION, MODEL, MONTH, REPORT
+
+
+class Training(BaseModel):
+    """What training a model gets on a cluster."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    profile: str
+    """The profile of its pod, by its name in the file of profiles."""
+    partitions: Sequence[Rule] = ()
+    """Partitions that get another profile, by month or segment; the first that matches holds."""
+
 
 Month = Annotated[str, Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")]
 
@@ -66,6 +80,8 @@ class MlProblem(dg.Component, BaseModel):
     """What a model has to pass to become a champion."""
     estimator: Estimator
     """The estimator's parameters."""
+    training: Training | None = None
+    """What training a model gets on a cluster; the deployment's default profile if left out."""
 
     _declaration: Declaration = PrivateAttr(default_factory=Declaration)
 
@@ -96,6 +112,7 @@ class MlProblem(dg.Component, BaseModel):
                 contradicts itself; the sentence names file and line.
         """
         assets = ProblemAssets(self, self.training_set(context.project_root / self.project))
+        self._check_profiles()
         # Every process that loads the definitions would say that champions, which wait for the
         # month before, are launched otherwise than the models of their job.
         warnings.filterwarnings("ignore", f"Asset job {self.name}_evaluation materializes")
@@ -145,6 +162,25 @@ class MlProblem(dg.Component, BaseModel):
         )
         self._check_columns(dbt_tables.columns(project), training_set)
         return training_set
+
+    def _check_profiles(self) -> None:
+        if self.training is None:
+            return
+        try:
+            known = configured_profiles().profiles
+        except ProfileError as error:
+            raise dg.DagsterInvalidDefinitionError(str(error)) from error
+        require = self._declaration.require
+        require(["training", "profile"], "profile", self.training.profile, known)
+        for place, rule in enumerate(self.training.partitions):
+            path = ("training", "partitions", place)
+            require([*path, "profile"], "profile", rule.profile, known)
+            for dimension, value in rule.when.items():
+                written = [*path, "when", dimension]
+                require(written, "dimension", dimension, [MONTH, self.segment])
+                if dimension == self.segment:
+                    for end in rule_ends(value):
+                        require(written, self.segment, end, self.segments)
 
     def _check_times(self) -> None:
         if self.end_month <= self.first_month:

@@ -17,6 +17,7 @@ from mlops_assets.components.code_version import code_version
 from mlops_assets.components.following import followed
 from mlops_assets.components.sql_lineage import Column, Columns
 from mlops_assets.components.training_set import TrainingSet
+from mlops_assets.compute.assignment import StepArguments, profiled
 from mlops_assets.lake import (
     Lake,
     Manifest,
@@ -43,7 +44,7 @@ from mlops_assets.tracking.results import (
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from mlops_assets.components.ml_problem import MlProblem
+    from mlops_assets.components.ml_problem import MlProblem, Training
     from mlops_assets.ml.gates import GateResult
 
 # The training set's module reads the rows that a model is made of, and that it is judged on.
@@ -105,6 +106,7 @@ class ProblemAssets:
             owners=[self.problem.owner],
             kinds={"duckdb", "parquet"},
             group_name=self.problem.name,
+            **self._profiled(),
             code_version=code_version(
                 "mlops_assets.components.training_set",
                 "mlops_assets.engines",
@@ -146,6 +148,7 @@ class ProblemAssets:
             owners=[problem.owner],
             kinds={"xgboost"},
             group_name=problem.name,
+            **self._profiled(problem.training),
             code_version=code_version(
                 *MODEL_CODE,
                 declared=(
@@ -238,6 +241,7 @@ class ProblemAssets:
             # A check that is not asked for has no result; Dagster requires one otherwise, of the
             # kind that belongs to no partition.
             can_subset=True,
+            **self._profiled(),
         )
         def report_asset(
             context: dg.AssetExecutionContext,
@@ -320,6 +324,7 @@ class ProblemAssets:
             owners=[problem.owner],
             kinds={"json"},
             group_name=problem.name,
+            **self._profiled(),
             code_version=code_version(
                 *MODEL_CODE,
                 "mlops_assets.components.champion",
@@ -373,6 +378,19 @@ class ProblemAssets:
                     segment: dg.DimensionPartitionMapping(segment, dg.IdentityPartitionMapping()),
                 }
             )
+
+    def _profiled(self, training: "Training | None" = None) -> StepArguments:
+        """What a step asks for on a cluster; the deployment's default unless it trains."""
+        name = self.problem.name
+        if training is None:
+            return profiled(group=name, problem=name)
+        return profiled(
+            training.profile,
+            group=name,
+            problem=name,
+            rules=training.partitions,
+            partitions=self.partitions,
+        )
 
     def _table(self, name: str) -> str:
         return publishing.table_name(self.key(name))

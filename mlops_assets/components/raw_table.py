@@ -22,6 +22,7 @@ from mlops_assets.components.contract import (
 from mlops_assets.components.partition_files import FILE, write_partitions, write_table
 from mlops_assets.components.provenance import SOURCE
 from mlops_assets.components.quarantine import PartitionCount, verdict
+from mlops_assets.compute.assignment import profiled
 from mlops_assets.engines.duckdb import describe_tables
 from mlops_assets.lake import (
     File,
@@ -96,6 +97,7 @@ def raw_table(
         ],
         partitions_def=partitions,
         backfill_policy=dg.BackfillPolicy.single_run() if partitions else None,
+        **profiled(group=SCHEMA),
     )
     def ingest(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> Iterator[Any]:
         window = _window(context)

@@ -1,4 +1,5 @@
-"""How runs are carried out and recorded: what a Dagster instance is configured with.
+"""How runs are carried out and recorded, and what their pods get.
 
-Belongs here: classes that `dagster.yaml` names. Does not belong here: what a run computes.
+Belongs here: profiles of pods, and classes that `dagster.yaml` names. Does not belong here: what a
+run computes.
 """

@@ -68,6 +68,10 @@ def changed(path: str, value: Any) -> dict[str, Any]:
     return attributes
 
 
+def training(when: dict[str, str], profile: str = "gpu-large") -> dict[str, Any]:
+    return {"profile": "gpu-small", "partitions": [{"when": when, "profile": profile}]}
+
+
 def test_the_toy_problem_is_declared_without_a_mistake(told) -> None:
     assert told(ATTRIBUTES) == ("", "")
 
@@ -112,6 +116,10 @@ def test_the_toy_problem_is_declared_without_a_mistake(told) -> None:
         ("estimator.trees", 5, "no such field", "trees: 5"),
         ("costs.miss", -1, "greater than 0", "miss: -1"),
         ("window", 3, "no such field", "window: 3"),
+        ("training", {"profile": "gpu-smal"}, "mean 'gpu-small'?", "profile: gpu-smal"),
+        ("training", training({"origin": "SFO"}), "no origin 'SFO'", "origin: SFO"),
+        ("training", training({"month": "2013-04"}, "big"), "no profile 'big'", "profile: big"),
+        ("training", training({"airport": "JFK"}), "no dimension 'airport'", "airport: JFK"),
     ],
 )
 def test_a_mistake_is_told_with_its_line(told, path: str, value, says: str, line: str) -> None:
