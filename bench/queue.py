@@ -1,9 +1,9 @@
 """A backfill of a run a partition through the queue, with stock settings and with ours.
 
-Each side is `dagster dev` with an instance of its own: webserver, daemon and code server. All of the
-thousand partitions are asked for as the UI asks for them; the rate is taken over the first ones of
-them to end, after those that end while the queue fills. Meanwhile the query of the asset's partition
-page is asked again and again.
+Each side is `dagster dev` with an instance of its own: webserver, daemon and code server. All of
+the thousand partitions are asked for as the UI asks for them; the rate is taken over the first ones
+of them to end, after those that end while the queue fills. Meanwhile the query of the asset's
+partition page is asked again and again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from statistics import median
 from typing import Any
 
 from bench.figures import Benchmark, Figure
-from bench.no_op_partitions import DAYS, PARTITIONS, nothing
+from bench.no_op_partitions import DAYS, nothing
 from bench.processes import ROOT, free_port, server
 
 MEASURED = 150
@@ -90,7 +90,7 @@ class Measured:
 class _Api:
     url: str
 
-    def __call__(self, query: str, **variables: Any) -> Any:
+    def __call__(self, query: str, **variables: object) -> Any:  # noqa: ANN401 - JSON
         request = urllib.request.Request(
             f"{self.url}/graphql",
             data=json.dumps({"query": query, "variables": variables}).encode(),
@@ -134,20 +134,19 @@ def backfilled(settings: str, partitions: int) -> Measured:
     """
     key = {"path": list(nothing.key.path)}
     pages: list[float] = []
-    with tempfile.TemporaryDirectory() as name:
-        with _served(Path(name), settings) as api:
-            answer = api(
-                BACKFILL,
-                parameters={"assetSelection": [key], "partitionNames": DAYS.get_partition_keys()},
-            )["launchPartitionBackfill"]
-            if answer["__typename"] != "LaunchBackfillSuccess":
-                raise RuntimeError(f"the backfill was not launched: {answer}")
-            while api(MADE)["runsOrError"]["count"] < partitions:
-                asked = time.perf_counter()
-                api(PAGE, assetKey=key)
-                pages.append(time.perf_counter() - asked)
-                time.sleep(max(0.0, PAGE_EVERY_SECONDS - pages[-1]))
-            ends = sorted(run["endTime"] for run in api(MADE_RUNS)["runsOrError"]["results"])
+    with tempfile.TemporaryDirectory() as name, _served(Path(name), settings) as api:
+        answer = api(
+            BACKFILL,
+            parameters={"assetSelection": [key], "partitionNames": DAYS.get_partition_keys()},
+        )["launchPartitionBackfill"]
+        if answer["__typename"] != "LaunchBackfillSuccess":
+            raise RuntimeError(f"the backfill was not launched: {answer}")
+        while api(MADE)["runsOrError"]["count"] < partitions:
+            asked = time.perf_counter()
+            api(PAGE, assetKey=key)
+            pages.append(time.perf_counter() - asked)
+            time.sleep(max(0.0, PAGE_EVERY_SECONDS - pages[-1]))
+        ends = sorted(run["endTime"] for run in api(MADE_RUNS)["runsOrError"]["results"])
     return Measured(ends[:partitions], pages)
 
 

@@ -1,10 +1,10 @@
 """Launches runs on this machine, each in a process that has its code in memory when it starts.
 
-Where Dagster's own launcher has the code server start a new interpreter for each run, this one keeps
-a process for each code location that forks them (`warm_runs.py`). Its runs have the code that the
-code server has: a location that was reloaded gets another such process. And a run whose process is
-gone, as after a power cut, is found by Dagster's run monitoring; Dagster's own launcher leaves it
-STARTED for ever.
+Where Dagster's own launcher has the code server start a new interpreter for each run, this one
+keeps a process for each code location that forks them (`warm_runs.py`). Its runs have the code that
+the code server has: a location that was reloaded gets another such process. And a run whose process
+is gone, as after a power cut, is found by Dagster's run monitoring; Dagster's own launcher leaves
+it STARTED for ever.
 
 Code locations that are not of this Python on this machine, and systems that are not Linux, where
 forking is not safe, are left to Dagster's own launcher.
@@ -18,22 +18,22 @@ import socket
 import subprocess
 import sys
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import dagster as dg
 from dagster._core.errors import DagsterLaunchFailedError, DagsterUserCodeUnreachableError
 from dagster._core.launcher import CheckRunHealthResult, LaunchRunContext, WorkerStatus
 from dagster._core.launcher.default_run_launcher import DefaultRunLauncher
-from dagster._core.remote_representation.code_location import GrpcServerCodeLocation
-from dagster._core.storage.tags import RUN_WORKER_ID_TAG
+from dagster._core.remote_representation.code_location import CodeLocation, GrpcServerCodeLocation
+from dagster._core.storage.tags import GRPC_INFO_TAG
+from dagster._grpc.client import DagsterGrpcClient
 from dagster._serdes import serialize_value
 
-from mlops_assets.compute.run_process import RunProcess
+from mlops_assets.compute.run_process import process_of
 
 if TYPE_CHECKING:
     from dagster._core.instance.ref import InstanceRef
     from dagster._core.origin import RepositoryPythonOrigin
-    from dagster._grpc.client import DagsterGrpcClient
     from dagster._serdes import ConfigurableClassData
 
 # The definitions take 8 s where dbt's project has to be parsed, on two busy cores.
@@ -106,17 +106,18 @@ class LocalRunLauncher(DefaultRunLauncher):
             DagsterLaunchFailedError: No process could be started.
         """
         run = context.dagster_run
-        client = _code_server(context)
-        if client is None or run.job_code_origin is None:
+        place, code = run.remote_job_origin, run.job_code_origin
+        if place is None or code is None or context.workspace is None:
             super().launch_run(context)
             return
-        origin = run.job_code_origin.repository_origin
-        if not _is_of_this_python(client, origin):
+        location = context.workspace.get_code_location(place.location_name)
+        if not _is_of_this_python(location, code.repository_origin):
             super().launch_run(context)
             return
-        location = _location(run)
         with self._lock:
-            self._ready(location, client.get_server_id(), origin).start(run.run_id)
+            # Asked now: the location may have been reloaded since this process last looked at it.
+            version = location.client.get_server_id()
+            self._ready(location.name, version, code.repository_origin).start(run.run_id)
         self._run_ids.add(run.run_id)
 
     def _ready(self, location: str, version: str, origin: RepositoryPythonOrigin) -> _WarmProcess:
@@ -147,7 +148,7 @@ class LocalRunLauncher(DefaultRunLauncher):
             False if there is none.
         """
         run = self._instance.get_run_by_id(run_id)
-        process = None if run is None else _process(run)
+        process = None if run is None else process_of(run.tags)
         if run is None or run.is_finished or process is None:
             return bool(super().terminate(run_id))
         self._instance.report_run_canceling(run)
@@ -161,25 +162,38 @@ class LocalRunLauncher(DefaultRunLauncher):
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
         """Whether somebody still carries out a run.
 
-        A run that this launcher did not launch, as of `dagster asset materialize`, is none of its
-        business, and so is one on another machine: both count as running.
+        A run that no launcher launched, as of `dagster asset materialize`, counts as running: its
+        process tells nobody its number, and is none of a launcher's business.
         """
-        if (process := _process(run)) is not None:
-            if process.alive or process.elsewhere:
-                return CheckRunHealthResult(WorkerStatus.RUNNING)
-            return CheckRunHealthResult(
-                WorkerStatus.FAILED, f"process {process.pid} of this run is gone"
-            )
-        client = self._get_grpc_client_for_termination(run.run_id)
-        if client is None:
+        found = worker(run)
+        if found.status is WorkerStatus.NOT_FOUND:
+            return CheckRunHealthResult(WorkerStatus.RUNNING, found.msg)
+        return found
+
+
+def worker(run: dg.DagsterRun) -> CheckRunHealthResult:
+    """What has become of whoever was to carry out a run on this machine.
+
+    Args:
+        run: A run that has not ended.
+
+    Returns:
+        `RUNNING`, also of a process on another machine, where only that one can look; `FAILED` if
+        it is gone; `NOT_FOUND` if none was noted.
+    """
+    if (process := process_of(run.tags)) is not None:
+        if process.alive or process.elsewhere:
             return CheckRunHealthResult(WorkerStatus.RUNNING)
-        try:
-            client.ping("")
-        except DagsterUserCodeUnreachableError:
-            return CheckRunHealthResult(
-                WorkerStatus.FAILED, "the code server that carried this run is gone"
-            )
-        return CheckRunHealthResult(WorkerStatus.RUNNING)
+        return CheckRunHealthResult(WorkerStatus.FAILED, f"its process {process.pid} is gone")
+    if (place := run.tags.get(GRPC_INFO_TAG)) is None:
+        return CheckRunHealthResult(WorkerStatus.NOT_FOUND, "no process of it was noted")
+    try:
+        DagsterGrpcClient(**json.loads(place)).ping("")
+    except DagsterUserCodeUnreachableError:
+        return CheckRunHealthResult(
+            WorkerStatus.FAILED, "the code server below which it ran is gone"
+        )
+    return CheckRunHealthResult(WorkerStatus.RUNNING)
 
 
 def _started(
@@ -207,25 +221,11 @@ def _started(
     return warm
 
 
-def _location(run: dg.DagsterRun) -> str:
-    assert run.remote_job_origin is not None
-    return run.remote_job_origin.location_name
-
-
-def _code_server(context: LaunchRunContext) -> DagsterGrpcClient | None:
-    """How to reach the server of a run's code; None where it has none."""
-    if context.workspace is None or context.dagster_run.remote_job_origin is None:
-        return None
-    location = context.workspace.get_code_location(_location(context.dagster_run))
-    return location.client if isinstance(location, GrpcServerCodeLocation) else None
-
-
-def _is_of_this_python(client: DagsterGrpcClient, origin: RepositoryPythonOrigin) -> bool:
-    here = client.socket is not None or client.host in ("localhost", "127.0.0.1")
+def _is_of_this_python(
+    location: CodeLocation, origin: RepositoryPythonOrigin
+) -> TypeGuard[GrpcServerCodeLocation]:
+    if not isinstance(location, GrpcServerCodeLocation):
+        return False
+    server = location.client
+    here = server.socket is not None or server.host in ("localhost", "127.0.0.1")
     return here and sys.platform == "linux" and origin.executable_path == sys.executable
-
-
-def _process(run: dg.DagsterRun) -> RunProcess | None:
-    """The process of a run; None if it has none that this launcher started."""
-    written = run.tags.get(RUN_WORKER_ID_TAG)
-    return None if written is None else RunProcess.parse(written)

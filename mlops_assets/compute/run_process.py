@@ -9,9 +9,13 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
+
+from dagster._core.storage.tags import RUN_WORKER_ID_TAG
 
 START_TIME = 19
 """Where `/proc/PID/stat` has the start, in ticks since the machine's, counted after the name."""
@@ -60,9 +64,7 @@ class RunProcess:
     @property
     def alive(self) -> bool:
         """Whether it still runs; False for one that runs elsewhere."""
-        return (
-            not self.elsewhere and self.place == _place() and _started(self.pid) == self.started
-        )
+        return not self.elsewhere and self.place == _place() and _started(self.pid) == self.started
 
     def interrupt(self) -> bool:
         """Ask it to end, as a cancelled run is asked to.
@@ -76,13 +78,24 @@ class RunProcess:
         return True
 
 
+def own_tags() -> Mapping[str, str]:
+    """The tags of a run that this process carries out; none on systems that are not Linux."""
+    return {RUN_WORKER_ID_TAG: str(RunProcess.current())} if sys.platform == "linux" else {}
+
+
+def process_of(tags: Mapping[str, str]) -> RunProcess | None:
+    """The process that a run's tags name, if any."""
+    written = tags.get(RUN_WORKER_ID_TAG)
+    return None if written is None else RunProcess.parse(written)
+
+
 def _place() -> str:
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return f"{boot}:{Path('/proc/self/ns/pid').stat().st_ino}"
 
 
 def _started(pid: int) -> str | None:
-    """When a process started; None if there is none, or if it has ended and was not yet waited for."""
+    """When a process started; None if there is none, or only what its parent has yet to hear."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):

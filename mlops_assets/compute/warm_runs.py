@@ -1,9 +1,9 @@
 """A process that has loaded a code location and forks one process for each run of it.
 
-A run's process of its own imports Dagster and the definitions anew: 2 s of processor time for a run
-that computes nothing, 8 s where the definitions take their time. A fork of this one starts with both
-in memory. It is started and spoken to by `local_run_launcher.py`, over a socket, a JSON object a
-line, and ends once nobody holds the other end and its last run has ended.
+A run's process of its own imports Dagster and the definitions anew: 2 s of processor time for a
+run that computes nothing, 8 s where the definitions take their time. A fork of this one starts with
+both in memory. It is started and spoken to by `local_run_launcher.py`, over a socket, a JSON object
+a line, and ends once nobody holds the other end and its last run has ended.
 
 A fork copies the one thread that forks, so nothing here may start another: not a lake's server, not
 a library's pool of workers. Should the definitions leave threads behind, this process says so and
@@ -32,13 +32,13 @@ import dagster as dg
 from dagster._cli.api import _execute_run_command_body
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.origin import RepositoryPythonOrigin
-from dagster._core.storage.tags import RUN_WORKER_ID_TAG
+from dagster._core.secrets.env_file import get_env_var_dict
 from dagster._serdes import deserialize_value
 from dagster._utils import get_run_crash_explanation
 from dagster._utils.hosted_user_process import recon_repository_from_origin
 from dagster._utils.interrupts import capture_interrupts
 
-from mlops_assets.compute.run_process import RunProcess
+from mlops_assets.compute.run_process import own_tags
 
 TICK_SECONDS = 0.5
 
@@ -86,7 +86,8 @@ def prepare(order: Order) -> str | None:
     Returns:
         What keeps this process from forking; None if nothing does.
     """
-    # Before the definitions, which may read the environment, as a code server does it.
+    # What a code server does before it loads the definitions, which may read the environment.
+    os.environ.update(get_env_var_dict(str(Path.cwd())))
     with dg.DagsterInstance.from_ref(order.instance) as instance:
         instance.inject_env_vars(order.location)
     if order.definitions:
@@ -109,10 +110,8 @@ def carry_out(order: Order, run_id: str) -> None:
     _reseed()
     with capture_interrupts(), dg.DagsterInstance.from_ref(order.instance) as instance:
         # Before its first step: a run that is STARTED has a process that can be looked for.
-        instance.add_run_tags(run_id, {RUN_WORKER_ID_TAG: str(RunProcess.current())})
-        _execute_run_command_body(
-            run_id, instance, lambda _: None, set_exit_code_on_failure=False
-        )
+        instance.add_run_tags(run_id, own_tags())
+        _execute_run_command_body(run_id, instance, lambda _: None, set_exit_code_on_failure=False)
 
 
 def _reseed() -> None:
@@ -176,8 +175,8 @@ def serve(control: socket.socket, order: Order) -> Task | None:
         In a forked process, what it is to do; None in this one, in the end.
     """
     forks = Forks()
-    asked = control.makefile("r", encoding="utf-8")
-    with selectors.DefaultSelector() as selector:
+    # Both are closed in a fork too: while one of them holds the socket, nobody misses this process.
+    with control.makefile("r", encoding="utf-8") as asked, selectors.DefaultSelector() as selector:
         selector.register(control, selectors.EVENT_READ)
         while selector.get_map() or forks.running:
             ready = selector.select(TICK_SECONDS if forks.running else None)
