@@ -163,16 +163,17 @@ def _figures(ours: list[Measured], stock: list[Measured]) -> Iterator[Figure]:
     def pages(of: list[Measured]) -> list[float]:
         return [seconds for measured in of for seconds in measured.pages]
 
+    def rate(of: list[Measured]) -> float:
+        return median(measured.rate for measured in of)
+
     name = QUEUE.name
-    yield Figure(
-        name,
-        "partitions a minute",
-        median(measured.rate for measured in ours),
-        "1/min",
-        median(measured.rate for measured in stock),
-    )
+    yield Figure(name, "partitions a minute", rate(ours), "1/min", rate(stock))
+    yield Figure(name, "a partition", 60 / rate(ours), "s", 60 / rate(stock), target=0.5)
     yield Figure(name, "partition page, median", median(pages(ours)), "s", median(pages(stock)))
     yield Figure(name, "partition page, slowest", max(pages(ours)), "s", max(pages(stock)))
+    yield Figure(
+        name, "partition page, of what is allowed", max(pages(ours)), "s", PAGE_SECONDS, target=1.0
+    )
 
 
 QUEUE = Benchmark(

@@ -84,7 +84,7 @@ class Runner:
         self.instance.add_event_listener(run_id, watch)
         self.progress.begin(title)
         # Should this process be killed, the daemon finds that the run has nobody left.
-        tags = {**options.get("tags", {}), **own_tags()}
+        tags = {**options.get("tags", {}), **own_tags(run_id)}
         result = job.execute_in_process(
             instance=self.instance,
             run_id=run_id,

@@ -97,6 +97,7 @@ class LocalRunLauncher(DefaultRunLauncher):
         super().__init__(inst_data)
         self._lock = Lock()
         self._warm: dict[str, _WarmProcess] = {}
+        self._retired: list[_WarmProcess] = []
 
     def launch_run(self, context: LaunchRunContext) -> None:
         """Start the process of a run.
@@ -133,6 +134,9 @@ class LocalRunLauncher(DefaultRunLauncher):
     def _close(self, location: str) -> None:
         if (old := self._warm.pop(location, None)) is not None:
             old.close()
+            self._retired.append(old)
+        # Looking takes note of the end of those that have ended, which else were zombies.
+        self._retired = [process for process in self._retired if process.alive]
 
     def dispose(self) -> None:
         """Have the processes end with their last runs."""
@@ -148,7 +152,7 @@ class LocalRunLauncher(DefaultRunLauncher):
             False if there is none.
         """
         run = self._instance.get_run_by_id(run_id)
-        process = None if run is None else process_of(run.tags)
+        process = None if run is None else process_of(run)
         if run is None or run.is_finished or process is None:
             return bool(super().terminate(run_id))
         self._instance.report_run_canceling(run)
@@ -181,7 +185,7 @@ def worker(run: dg.DagsterRun) -> CheckRunHealthResult:
         `RUNNING`, also of a process on another machine, where only that one can look; `FAILED` if
         it is gone; `NOT_FOUND` if none was noted.
     """
-    if (process := process_of(run.tags)) is not None:
+    if (process := process_of(run)) is not None:
         if process.alive or process.elsewhere:
             return CheckRunHealthResult(WorkerStatus.RUNNING)
         return CheckRunHealthResult(WorkerStatus.FAILED, f"its process {process.pid} is gone")

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+import dagster as dg
 from dagster._core.storage.tags import RUN_WORKER_ID_TAG
 
 START_TIME = 19
@@ -78,15 +79,18 @@ class RunProcess:
         return True
 
 
-def own_tags() -> Mapping[str, str]:
+def own_tags(run_id: str) -> Mapping[str, str]:
     """The tags of a run that this process carries out; none on systems that are not Linux."""
-    return {RUN_WORKER_ID_TAG: str(RunProcess.current())} if sys.platform == "linux" else {}
+    if sys.platform != "linux":
+        return {}
+    return {RUN_WORKER_ID_TAG: f"{run_id}/{RunProcess.current()}"}
 
 
-def process_of(tags: Mapping[str, str]) -> RunProcess | None:
-    """The process that a run's tags name, if any."""
-    written = tags.get(RUN_WORKER_ID_TAG)
-    return None if written is None else RunProcess.parse(written)
+def process_of(run: dg.DagsterRun) -> RunProcess | None:
+    """The process that carries out a run, or did; None if its tags name none."""
+    named, _, process = run.tags.get(RUN_WORKER_ID_TAG, "").partition("/")
+    # A retry takes its parent's tags along, and the parent's process may be alive: a command's is.
+    return RunProcess.parse(process) if named == run.run_id else None
 
 
 def _place() -> str:

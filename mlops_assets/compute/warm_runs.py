@@ -110,7 +110,7 @@ def carry_out(order: Order, run_id: str) -> None:
     _reseed()
     with capture_interrupts(), dg.DagsterInstance.from_ref(order.instance) as instance:
         # Before its first step: a run that is STARTED has a process that can be looked for.
-        instance.add_run_tags(run_id, own_tags())
+        instance.add_run_tags(run_id, own_tags(run_id))
         _execute_run_command_body(run_id, instance, lambda _: None, set_exit_code_on_failure=False)
 
 

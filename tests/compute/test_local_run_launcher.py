@@ -149,15 +149,21 @@ def test_a_process_is_told_from_another_that_has_its_number() -> None:
     ("tags", "status"),
     [
         ({}, WorkerStatus.NOT_FOUND),
-        ({RUN_WORKER_ID_TAG: "another-machine/1:2/3/4"}, WorkerStatus.RUNNING),
+        ({RUN_WORKER_ID_TAG: "this/another-machine/1:2/3/4"}, WorkerStatus.RUNNING),
+        ({RUN_WORKER_ID_TAG: "parent/another-machine/1:2/3/4"}, WorkerStatus.NOT_FOUND),
         ({".dagster/grpc_info": '{"host": "localhost", "socket": "/gone"}'}, WorkerStatus.FAILED),
     ],
-    ids=["nobody was noted", "another machine's", "below a code server that is gone"],
+    ids=[
+        "nobody was noted",
+        "another machine's",
+        "its parent's",
+        "below a code server that is gone",
+    ],
 )
 def test_only_a_worker_that_is_known_to_be_gone_counts_as_gone(
     tags: dict[str, str], status: WorkerStatus
 ) -> None:
-    run = dg.DagsterRun(job_name="says", tags=tags)
+    run = dg.DagsterRun(job_name="says", run_id="this", tags=tags)
     assert worker(run).status is status
     assert LocalRunLauncher().check_run_worker_health(run).status is (
         WorkerStatus.FAILED if status is WorkerStatus.FAILED else WorkerStatus.RUNNING
@@ -179,7 +185,7 @@ def test_after_a_power_cut_runs_are_found_failed_and_retried(
             assert {record.told(run_id)["pid"], record.told(other)["pid"]} == {
                 process.pid
                 for run in (run_id, other)
-                if (process := process_of(record.run(run).tags)) is not None
+                if (process := process_of(record.run(run))) is not None
             }
         served.kill()
         served.serve()
