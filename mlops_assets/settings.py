@@ -67,7 +67,9 @@ class Settings(BaseSettings):
     lakefs_pre_sign: bool = Field(False, validation_alias="MLOPS_LAKEFS_PRE_SIGN")
     mlflow_tracking_uri: str | None = Field(None, validation_alias="MLFLOW_TRACKING_URI")
     dagster_home_given: Path | None = Field(None, validation_alias="DAGSTER_HOME")
-    profiles_file: Path = Field(ROOT / "infra" / "profiles.yaml", validation_alias="MLOPS_PROFILES")
+    profiles_file: Path = Field(
+        ROOT / "infra" / "k8s" / "base" / "profiles.yaml", validation_alias="MLOPS_PROFILES"
+    )
 
     @property
     def branch_home(self) -> Path:

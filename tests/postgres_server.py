@@ -17,8 +17,12 @@ USER, PASSWORD = "dagster", "a secret & more"
 
 
 @contextmanager
-def postgres() -> Iterator[int]:
-    """Run a server on 127.0.0.1; its port. Debian keeps the programs for that off the `PATH`."""
+def postgres(administrator: str = USER) -> Iterator[int]:
+    """Run a server on 127.0.0.1; its port. Debian keeps the programs for that off the `PATH`.
+
+    Args:
+        administrator: Its only user, with `PASSWORD`.
+    """
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     binaries = Path(program("pg_ctl", "postgresql", folders)).resolve().parent
     # It refuses to run as root, and the folder of a test is its owner's alone.
@@ -33,7 +37,10 @@ def postgres() -> Iterator[int]:
             for place in (folder, secret):
                 shutil.chown(place, "postgres")
         data = folder / "data"
-        make = [*("initdb", "-D", data, "-U", USER, "-A", "scram-sha-256"), f"--pwfile={secret}"]
+        make = [
+            *("initdb", "-D", data, "-U", administrator, "-A", "scram-sha-256"),
+            f"--pwfile={secret}",
+        ]
         options = f"-c listen_addresses=127.0.0.1 -c port={port} -c fsync=off -k {folder}"
         start = ["pg_ctl", "-D", data, "-w", "-l", folder / "log", "-o", options, "start"]
         for name, *arguments in (make, start):

@@ -174,9 +174,9 @@ class MlProblem(dg.Component, BaseModel):
         require(["training", "profile"], "profile", self.training.profile, known)
         for place, rule in enumerate(self.training.partitions):
             path = ("training", "partitions", place)
-            require([*path, "profile"], "profile", rule.profile, known)
+            require((*path, "profile"), "profile", rule.profile, known)
             for dimension, value in rule.when.items():
-                written = [*path, "when", dimension]
+                written = (*path, "when", dimension)
                 require(written, "dimension", dimension, [MONTH, self.segment])
                 if dimension == self.segment:
                     for end in rule_ends(value):

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 import dagster as dg
 from kubernetes.client import ApiException
 
+from mlops_assets.compute.placement import QUEUE_LABEL
+
 if TYPE_CHECKING:
     from dagster_k8s.client import DagsterKubernetesClient
     from kubernetes.client import V1Job, V1Pod
@@ -148,12 +150,16 @@ class JobWatch:
             instance.report_engine_event(told, run, cls=type(self))
 
     def _refusal(self, job: V1Job) -> str | None:
-        """Why the cluster makes no pod for a Job, as of a quota that is used up."""
+        """Why the cluster makes no pod for a Job: a queue holds it, or a quota is used up."""
+        if job.spec.suspend:
+            queue = (job.metadata.labels or {}).get(QUEUE_LABEL)
+            return f"its Job is suspended, in the queue {queue}." if queue else "it is suspended."
         events = self._client.core_api.list_namespaced_event(
             self._namespace,
             field_selector=f"involvedObject.name={job.metadata.name},type=Warning",
         ).items
-        return events[-1].message if events else None
+        newest = max(events, key=lambda event: event.metadata.creation_timestamp, default=None)
+        return newest and str(newest.message)
 
 
 def _run_id(found: V1Job | V1Pod) -> str:
@@ -174,7 +180,7 @@ def _hindrance(pod: V1Pod) -> str | None:
         return None
     for condition in pod.status.conditions or []:
         if condition.type == "PodScheduled" and condition.status == "False":
-            return str(condition.message)
+            return str(condition.message or condition.reason)
     for container in pod.status.container_statuses or []:
         waiting = container.state and container.state.waiting
         if waiting and waiting.reason not in USUAL:

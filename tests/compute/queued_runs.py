@@ -169,7 +169,11 @@ class RecordedApi:
         self.pods = [pod for pod in self.pods if pod.metadata.name != name]
 
     def list_namespaced_event(self, namespace: str, **_: object) -> SimpleNamespace:
-        return SimpleNamespace(items=[SimpleNamespace(message=said) for said in self.warnings])
+        found = [
+            SimpleNamespace(message=said, metadata=V1ObjectMeta(creation_timestamp=number))
+            for number, said in enumerate(self.warnings)
+        ]
+        return SimpleNamespace(items=found)
 
     def pod_of(self, run: dg.DagsterRun, phase: str, **status: Any) -> None:
         """Let a run's Job have a pod."""

@@ -31,7 +31,7 @@ def written(tmp_path: Path) -> Written:
 
 
 def test_the_repositorys_own_are_usable() -> None:
-    profiles = Profiles.load(ROOT / "infra" / "profiles.yaml")
+    profiles = Profiles.load(ROOT / "infra" / "k8s" / "base" / "profiles.yaml")
     assert profiles.profiles["gpu-small"].gpus == 1
     for name in profiles.profiles:
         place([name], profiles)

@@ -243,6 +243,16 @@ class TestWatch:
         watch.look(queue.instance)
         assert "waits: exceeded quota: gpus" in queue.said(run)
 
+    def test_a_queue_that_holds_the_job_is_told(
+        self, queue: Queue, launcher: Launcher, api: RecordedApi
+    ) -> None:
+        watch, run = self.begin(queue, launcher, api)
+        job = api.jobs[f"dagster-run-{run.run_id}"]
+        job.spec.suspend = True
+        job.metadata.labels["kueue.x-k8s.io/queue-name"] = "gpus"
+        watch.look(queue.instance)
+        assert "its Job is suspended, in the queue gpus" in queue.said(run)
+
     def test_a_pod_that_ends_before_its_run_begins_fails_the_run(
         self, queue: Queue, launcher: Launcher, api: RecordedApi
     ) -> None:

@@ -37,17 +37,22 @@ def commands(page: Path) -> Iterator[list[str]]:
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_every_command_of_the_documentation_exists(page: Path) -> None:
     for words in commands(page):
-        tool, *arguments = words
-        tool = tool.removeprefix(".venv/bin/")
-        check = {
-            "make": _require_target,
-            "mlops-assets": _require_command,
-            "pytest": _require_paths,
-            "dagster": _require_help,
-        }
-        assert tool in {*check, "git", "cd"}, words
-        if tool in check:
-            check[tool](arguments)
+        _require(words)
+
+
+def _require(words: list[str]) -> None:
+    tool, *arguments = words
+    tool = tool.removeprefix(".venv/bin/")
+    check = {
+        "make": _require_target,
+        "mlops-assets": _require_command,
+        "pytest": _require_paths,
+        "dagster": _require_help,
+        "kubectl": _require_manifests,
+    }
+    assert tool in {*check, "git", "cd", "pg_dumpall"}, words
+    if tool in check:
+        check[tool](arguments)
 
 
 def _require_target(arguments: list[str]) -> None:
@@ -87,6 +92,16 @@ def _require_help(arguments: list[str]) -> None:
         command = found
     known = {option for parameter in command.params for option in parameter.opts}
     assert {word for word in arguments if word.startswith("-")} <= known
+
+
+def _require_manifests(arguments: list[str]) -> None:
+    """That what `kubectl` is given exists, and so does what it executes in a pod."""
+    for word in arguments:
+        path = word.partition("=")[2] if word.startswith(("--filename=", "--kustomize=")) else word
+        if "infra/" in path:
+            assert (ROOT / path).exists(), path
+    if "--" in arguments:
+        _require(arguments[arguments.index("--") + 1 :])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)

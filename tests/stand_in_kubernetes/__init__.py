@@ -9,9 +9,9 @@ Where it is stricter or smaller than Kubernetes: every body is held to the newes
 field is an error, not a warning), and pods have one container, `restartPolicy: Never`, and no
 images: their command is run by this machine's programs.
 
-The way of a request: `cluster` (thread, TLS, what tests call) → `api` (routes), `accounts` (who
-may) → `validation`, `admission` → `store`, `deletion`. The way of a pod: `jobs` → `scheduler` →
-`kubelet`, `environment`, `volumes`, `processes`; `timeline` notes what became of it.
+The way of a request: `cluster` (thread, TLS, what tests call) → `api`, `calls` (what is asked),
+`accounts` (who may) → `validation`, `admission` → `store`, `deletion`. The way of a pod: `jobs` →
+`scheduler` → `kubelet`, `environment`, `volumes`, `processes`; `timeline` notes what became of it.
 """
 
 from stand_in_kubernetes.accounts import Account

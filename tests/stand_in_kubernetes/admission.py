@@ -72,9 +72,11 @@ def _classes(store: Store, namespace: str, name: str, spec: dict[str, Any]) -> N
 
 
 def _quotas(store: Store, kind: Kind, namespace: str, name: str, body: Object) -> None:
-    asked = _charged(kind, body)
-    used = usage(store, namespace)
-    for quota in store.find(QUOTA, namespace):
+    quotas = store.find(QUOTA, namespace)
+    if not quotas:
+        return
+    asked, used = _charged(kind, body), usage(store, namespace)
+    for quota in quotas:
         hard = {what: amount(limit) for what, limit in quota["spec"].get("hard", {}).items()}
         title = quota["metadata"]["name"]
         if kind is POD:

@@ -1,11 +1,9 @@
-"""The API over HTTP: which object or collection a request names, and what is done with it."""
+"""The API over HTTP: what is done for each request, and what is answered."""
 
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,41 +13,16 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 
 from stand_in_kubernetes import accounts, admission, deletion, tables, validation
-from stand_in_kubernetes.accounts import Accounts, Asked
+from stand_in_kubernetes.accounts import Accounts
+from stand_in_kubernetes.calls import Call, body_of, options_of, understood
 from stand_in_kubernetes.discovery import DISCOVERED
 from stand_in_kubernetes.errors import ApiError, invalid
-from stand_in_kubernetes.kinds import BY_PLURAL, JOB, POD, Kind
-from stand_in_kubernetes.selectors import by_fields, by_labels
+from stand_in_kubernetes.kinds import JOB, POD, Kind
 from stand_in_kubernetes.store import Object, Store
-from stand_in_kubernetes.streams import followed, logged, watched
+from stand_in_kubernetes.streams import flag, followed, logged, watched
 
 _MERGED = ("application/merge-patch+json", "application/strategic-merge-patch+json")
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
-_OF_AN_OBJECT = {"GET": "get", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
-_OF_A_COLLECTION = {"GET": "list", "POST": "create", "DELETE": "deletecollection"}
-
-
-@dataclass(frozen=True)
-class _Call:
-    """A request, understood."""
-
-    request: Request
-    kind: Kind
-    where: Asked
-    verb: str
-
-    def found(self, store: Store) -> Object:
-        return store.get(self.kind, self.where.namespace, self.where.name or "")
-
-    def selected(self) -> Callable[[Object], bool]:
-        query = self.request.query_params
-        labels = by_labels(query.get("labelSelector", ""))
-        fields = by_fields(self.kind, query.get("fieldSelector", ""))
-        return lambda o: labels(o["metadata"].get("labels") or {}) and fields(o)
-
-    @property
-    def as_table(self) -> bool:
-        return tables.ACCEPTED in self.request.headers.get("accept", "")
 
 
 class Api:
@@ -70,7 +43,7 @@ class Api:
         failure: Callable[[], str | None],
     ) -> None:
         self._store, self._known, self._log, self._failure = store, known, log, failure
-        self._verbs: dict[str, Callable[[_Call], Awaitable[Response]]] = {
+        self._verbs: dict[str, Callable[[Call], Awaitable[Response]]] = {
             "get": self._get,
             "list": self._list,
             "watch": self._watch,
@@ -94,13 +67,13 @@ class Api:
             path = request.url.path.rstrip("/")
             if request.method == "GET" and path in DISCOVERED:
                 return JSONResponse(DISCOVERED[path])
-            call = _understood(request, path)
+            call = understood(request, path)
             accounts.check(account, call.verb, call.kind, call.where)
             return await self._verbs[call.verb](call)
         except ApiError as refusal:
             return JSONResponse(refusal.status(), refusal.code)
 
-    async def _get(self, call: _Call) -> Response:
+    async def _get(self, call: Call) -> Response:
         found = call.found(self._store)
         if call.where.subresource == "log":
             return self._logs(call, found)
@@ -108,7 +81,7 @@ class Api:
             return JSONResponse(tables.table(call.kind, [found], str(self._store.version)))
         return JSONResponse(_typed(call.kind, found))
 
-    def _logs(self, call: _Call, pod: Object) -> Response:
+    def _logs(self, call: Call, pod: Object) -> Response:
         query = call.request.query_params
         name, only = pod["metadata"]["name"], pod["spec"]["containers"][0]["name"]
         if query.get("container", only) != only:
@@ -120,15 +93,15 @@ class Api:
             told = f'container "{only}" in pod "{name}" is waiting to start: {why}'
             raise ApiError(400, told)
         file = self._log(pod)
-        if query.get("follow") == "true":
+        if flag(query, "follow"):
             return StreamingResponse(
                 followed(self._store, pod, file, query), media_type="text/plain"
             )
         return PlainTextResponse(logged(file, query))
 
-    async def _list(self, call: _Call) -> Response:
+    async def _list(self, call: Call) -> Response:
         version = str(self._store.version)
-        found = self._store.find(call.kind, call.where.namespace, call.selected())
+        found = self._store.listed(call.kind, call.where.namespace, call.selected())
         if call.as_table:
             return JSONResponse(tables.table(call.kind, found, version))
         return JSONResponse(
@@ -140,7 +113,7 @@ class Api:
             }
         )
 
-    async def _watch(self, call: _Call) -> Response:
+    async def _watch(self, call: Call) -> Response:
         since = call.request.query_params.get("resourceVersion", "0")
         queue = self._store.watch(int(since))
         wanted = call.selected()
@@ -156,8 +129,8 @@ class Api:
         seconds = float(call.request.query_params.get("timeoutSeconds", 1800))
         return StreamingResponse(lines(first, seconds), media_type="application/json")
 
-    async def _create(self, call: _Call) -> Response:
-        body = await _body(call.request)
+    async def _create(self, call: Call) -> Response:
+        body = await body_of(call.request)
         validation.check(call.kind, body)
         named = (body["metadata"] or {}).get("namespace")
         if named and named != call.where.namespace:
@@ -174,18 +147,18 @@ class Api:
         made = admission.create(self._store, call.kind, call.where.namespace, body)
         return JSONResponse(_typed(call.kind, made), 201)
 
-    async def _update(self, call: _Call) -> Response:
-        return self._replace(call, await _body(call.request))
+    async def _update(self, call: Call) -> Response:
+        return self._replace(call, await body_of(call.request))
 
-    async def _patch(self, call: _Call) -> Response:
+    async def _patch(self, call: Call) -> Response:
         content = call.request.headers.get("content-type", "").partition(";")[0]
-        patch = await _body(call.request)
+        patch = await body_of(call.request)
         current = _typed(call.kind, copy.deepcopy(call.found(self._store)))
         if content in _MERGED:
             return self._replace(call, _merged(current, patch))
         raise ApiError(415, f"the stand-in takes {' and '.join(_MERGED)}, not {content}")
 
-    def _replace(self, call: _Call, body: Object) -> Response:
+    def _replace(self, call: Call, body: Object) -> Response:
         found = call.found(self._store)
         meta = found["metadata"]
         version = (body.get("metadata") or {}).get("resourceVersion")
@@ -211,14 +184,14 @@ class Api:
         self._store.save(call.kind, found)
         return JSONResponse(_typed(call.kind, found))
 
-    async def _delete(self, call: _Call) -> Response:
-        options = await _options(call.request)
+    async def _delete(self, call: Call) -> Response:
+        options = await options_of(call.request)
         left = deletion.delete(self._store, call.kind, call.found(self._store), options)
         answer = left if left.get("kind") == "Status" else _typed(call.kind, left)
         return JSONResponse(answer, headers=_warning(call.kind, options))
 
-    async def _delete_collection(self, call: _Call) -> Response:
-        options = await _options(call.request)
+    async def _delete_collection(self, call: Call) -> Response:
+        options = await options_of(call.request)
         for thing in self._store.find(call.kind, call.where.namespace, call.selected()):
             deletion.delete(self._store, call.kind, thing, options)
         done = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
@@ -234,51 +207,8 @@ def _internal(message: str) -> Response:
     return JSONResponse(ApiError(500, message).status(), 500)
 
 
-def _understood(request: Request, path: str) -> _Call:
-    parts = path.split("/")[1:]
-    group = ""
-    if parts[:1] == ["apis"] and len(parts) > 2:
-        group, rest = parts[1], parts[3:]
-    else:
-        rest = parts[2:]
-    namespace = None
-    if rest[:1] == ["namespaces"] and len(rest) > 2 and rest[2] not in {"status", "finalize"}:
-        namespace, rest = rest[1], rest[2:]
-    kind = BY_PLURAL.get((group, rest[0])) if rest else None
-    if kind is None or len(rest) > 3 or parts[0] not in {"api", "apis"}:
-        raise ApiError(404, "the server could not find the requested resource")
-    name = rest[1] if len(rest) > 1 else None
-    subresource = rest[2] if len(rest) > 2 else None
-    if subresource and subresource not in kind.subresources:
-        raise ApiError(404, "the server could not find the requested resource")
-    verb = (_OF_AN_OBJECT if name else _OF_A_COLLECTION).get(request.method)
-    if verb is None or (verb == "create" and kind.namespaced and namespace is None):
-        raise ApiError(405, f"the server does not allow {request.method} here")
-    if verb == "list" and request.query_params.get("watch") in {"true", "1"}:
-        verb = "watch"
-    return _Call(request, kind, Asked(namespace, name, subresource), verb)
-
-
 def _typed(kind: Kind, thing: Object) -> Object:
     return {"kind": kind.name, "apiVersion": kind.api_version, **thing}
-
-
-async def _body(request: Request) -> Any:
-    content = request.headers.get("content-type", "application/json")
-    if "json" not in content:
-        raise ApiError(415, f"the stand-in reads JSON, not {content}")
-    try:
-        return json.loads(await request.body())
-    except ValueError as error:
-        raise ApiError(400, f"the body is no JSON: {error}") from None
-
-
-async def _options(request: Request) -> dict[str, Any]:
-    """The options of a deletion, from the query and the body."""
-    body = await _body(request) if await request.body() else {}
-    names = ("propagationPolicy", "gracePeriodSeconds")
-    told = {name: request.query_params[name] for name in names if name in request.query_params}
-    return {**told, **body}
 
 
 def _warning(kind: Kind, options: dict[str, Any]) -> dict[str, str]:

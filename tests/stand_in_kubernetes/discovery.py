@@ -1,4 +1,7 @@
-"""What the API server says there is: versions, groups and resources."""
+"""What the API server says there is: versions, groups and resources.
+
+No OpenAPI: `kubectl apply` wants `--validate=false`, and bodies are validated here all the same.
+"""
 
 from __future__ import annotations
 

@@ -28,6 +28,7 @@ class _Record:
     succeeded: set[str] = field(default_factory=set)
     failed: set[str] = field(default_factory=set)
     discarded: set[str] = field(default_factory=set)  # ended by us: it neither failed nor succeeded
+    settled: str = ""  # the version of the Job in which everything of it had ended
     not_before: float = 0.0
     refused: int = 0
 
@@ -73,17 +74,24 @@ class JobController:
             if not owned:
                 self._store.remove(JOB, job)
             return
-        self._count(known, owned)
-        if _finished(job):
+        # A thousand finished Jobs, counted at every change, would leave no time for the others.
+        if known.settled != job["metadata"]["resourceVersion"]:
+            self._advance(job, owned, known)
+        if known.settled == job["metadata"]["resourceVersion"]:
             self._expire(job, owned)
-        elif job["spec"]["suspend"]:
+
+    def _advance(self, job: Object, owned: list[Object], known: _Record) -> None:
+        self._count(known, owned)
+        if not _finished(job) and job["spec"]["suspend"]:
             self._end(owned, known)
             job["status"].pop("startTime", None)
             set_condition(job, "Suspended", holds=True, reason="JobSuspended", why="Job suspended")
-        else:
+        elif not _finished(job):
             self._work(job, owned, known)
         self._write_status(job, known, owned)
         self._store.save(JOB, job)
+        if _finished(job) and all(pods.is_finished(pod) for pod in owned):
+            known.settled = job["metadata"]["resourceVersion"]
 
     def _count(self, known: _Record, owned: list[Object]) -> None:
         present = {pod["metadata"]["uid"] for pod in owned}
@@ -156,11 +164,12 @@ class JobController:
 
     def _expire(self, job: Object, owned: list[Object]) -> None:
         seconds = job["spec"].get("ttlSecondsAfterFinished")
-        if seconds is None or _active(owned):
+        if seconds is None:
             return
         ended = next(c for c in job["status"]["conditions"] if c["type"] in {"Complete", "Failed"})
         if self._due(seconds - since(ended["lastTransitionTime"])):
             job["metadata"]["deletionTimestamp"] = stamp()
+            self._store.save(JOB, job)
             for pod in owned:
                 pods.delete(self._store, pod)
 

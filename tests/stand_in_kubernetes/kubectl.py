@@ -28,7 +28,7 @@ def kubectl(
         "KUBECONFIG": str(cluster.kubeconfig),
     }
     return subprocess.run(
-        [program("kubectl"), *arguments],
+        [program("kubectl", "kubernetes-client"), *arguments],
         env=variables,
         input=stdin,
         capture_output=True,

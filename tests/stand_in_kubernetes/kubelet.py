@@ -83,7 +83,9 @@ class Kubelet:
 
     def kill(self, pod: Object, reason: str) -> None:
         """SIGKILL a pod's process and its children, for a reason that its status then gives."""
-        running = self._running[pod["metadata"]["uid"]]
+        running = self._running.get(pod["metadata"]["uid"])
+        if running is None:
+            raise ValueError(f"pod {pod['metadata']['name']} has no process")
         running.reason = reason
         running.process.kill()
 

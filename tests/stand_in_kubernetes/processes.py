@@ -98,8 +98,8 @@ class Process:
         self._open = False
         self._loop.remove_reader(self._output)
         os.close(self._output)
-        if self._line:
-            self._write([self._line])
+        if self._line:  # it was not ended
+            self._log.write(_now() + b" " + self._line)
         self._log.close()
 
     def _read(self) -> bool:
@@ -116,5 +116,9 @@ class Process:
         return True
 
     def _write(self, lines: list[bytes]) -> None:
-        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ").encode()
+        now = _now()
         self._log.write(b"".join(now + b" " + line + b"\n" for line in lines))
+
+
+def _now() -> bytes:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ").encode()

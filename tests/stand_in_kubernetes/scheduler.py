@@ -12,7 +12,7 @@ from stand_in_kubernetes.kinds import NODE, POD
 from stand_in_kubernetes.pods import condition, holds_resources, is_leaving, set_condition
 from stand_in_kubernetes.quantities import amount, gpus, is_native, total
 from stand_in_kubernetes.selectors import node_matches
-from stand_in_kubernetes.store import Object, Store, record
+from stand_in_kubernetes.store import Object, Store, name_of, record
 from stand_in_kubernetes.timeline import Timeline
 
 Amounts = dict[str, Decimal]
@@ -94,8 +94,9 @@ class Scheduler:
         if not waiting:
             return
         nodes = self._store.find(NODE)
-        free = {node["metadata"]["name"]: self._free(node, pods) for node in nodes}
-        for pod in sorted(waiting, key=_order):
+        free = {name_of(node): self._free(node, pods) for node in nodes}
+        # The store lists the oldest first, and a sort leaves equals in their order.
+        for pod in sorted(waiting, key=_urgency, reverse=True):
             self._place(pod, nodes, free)
 
     def _waits(self, pod: Object) -> bool:
@@ -106,7 +107,7 @@ class Scheduler:
     def _free(self, node: Object, pods: list[Object]) -> Amounts:
         free = {name: amount(number) for name, number in node["status"]["allocatable"].items()}
         for pod in pods:
-            if holds_resources(pod) and pod["spec"]["nodeName"] == node["metadata"]["name"]:
+            if holds_resources(pod) and pod["spec"]["nodeName"] == name_of(node):
                 _take(free, pod["spec"])
         return free
 
@@ -115,9 +116,9 @@ class Scheduler:
         refusals = []
         fitting = []
         for node in nodes:
-            refusal = why_not(pod["spec"], node, free[node["metadata"]["name"]])
+            refusal = why_not(pod["spec"], node, free[name_of(node)])
             if refusal is None:
-                fitting.append(node["metadata"]["name"])
+                fitting.append(name_of(node))
             else:
                 refusals.append(refusal)
         if not fitting:
@@ -129,11 +130,11 @@ class Scheduler:
             return
         # The emptiest first, as kube-scheduler's default score prefers it.
         chosen = max(fitting, key=lambda name: free[name]["cpu"])
-        self._bind(pod, next(n for n in nodes if n["metadata"]["name"] == chosen))
+        self._bind(pod, next(node for node in nodes if name_of(node) == chosen))
         _take(free[chosen], pod["spec"])
 
     def _bind(self, pod: Object, node: Object) -> None:
-        name = node["metadata"]["name"]
+        name = name_of(node)
         here = {
             other["metadata"]["uid"]
             for other in self._store.find(POD)
@@ -162,6 +163,5 @@ def _take(free: Amounts, spec: Mapping[str, Any]) -> None:
     free["pods"] -= _ONE
 
 
-def _order(pod: Object) -> tuple[int, str, int]:
-    meta = pod["metadata"]
-    return -pod["spec"].get("priority", 0), meta["creationTimestamp"], int(meta["resourceVersion"])
+def _urgency(pod: Object) -> int:
+    return int(pod["spec"].get("priority", 0))

@@ -77,11 +77,14 @@ def by_fields(kind: Kind, selector: str) -> Callable[[Mapping[str, Any]], bool]:
             raise ApiError(400, f"invalid selector: {part!r}; can't understand {part!r}")
         if found[1] not in kind.selectable:
             raise ApiError(400, f'"{found[1]}" is not a known field selector of {kind.resource}')
-        wanted.append((found[1].split("."), found[2] != "!=", found[3]))
-    return lambda thing: all((_field(thing, path) == value) is same for path, same, value in wanted)
+        wanted.append((found[1], found[2] != "!=", found[3]))
+    return lambda thing: all((_field(thing, name) == value) is same for name, same, value in wanted)
 
 
-def _field(thing: Any, path: list[str]) -> str:
-    for name in path:
-        thing = thing.get(name) if isinstance(thing, Mapping) else None
+def _field(thing: Any, name: str) -> str:
+    if name == "status.successful":
+        # Kubernetes' name for how many of a Job's pods succeeded, none of which is a number too.
+        return _field(thing, "status.succeeded") or "0"
+    for part in name.split("."):
+        thing = thing.get(part) if isinstance(thing, Mapping) else None
     return "" if thing is None else str(thing)

@@ -59,9 +59,16 @@ class Store:
         namespace: str | None = None,
         matches: Callable[[Object], bool] = lambda _: True,
     ) -> list[Object]:
-        """The objects of a kind, in one namespace or in all, in the order of their names."""
-        found = sorted(self._objects.get(kind, {}).items())
-        return [o for (where, _), o in found if namespace in {None, where} and matches(o)]
+        """The objects of a kind, in one namespace or in all, the oldest first."""
+        found = self._objects.get(kind, {}).items()
+        return [o for (where, _), o in found if namespace in (None, where) and matches(o)]
+
+    def listed(
+        self, kind: Kind, namespace: str | None, matches: Callable[[Object], bool]
+    ) -> list[Object]:
+        """The same in the order in which an API server lists them: of their names."""
+        found = self.find(kind, namespace, matches)
+        return sorted(found, key=lambda o: (o["metadata"].get("namespace", ""), name_of(o)))
 
     def get(self, kind: Kind, namespace: str | None, name: str) -> Object:
         """One object; 404 if there is none."""
@@ -185,6 +192,10 @@ def record(store: Store, kind: Kind, about: Object, reason: str, message: str) -
         "reportingComponent": source,
     }
     store.create(EVENT, namespace, event)
+
+
+def name_of(thing: Object) -> str:
+    return str(thing["metadata"]["name"])
 
 
 def made_up(letters: int) -> str:

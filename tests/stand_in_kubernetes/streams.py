@@ -22,7 +22,7 @@ def logged(file: Path, query: Mapping[str, str]) -> bytes:
     lines = file.read_bytes().splitlines(keepends=True) if file.exists() else []
     if "tailLines" in query:
         lines = lines[-int(query["tailLines"]) or len(lines) :]
-    text = b"".join(lines if _stamped(query) else [_bare(line) for line in lines])
+    text = b"".join(lines if flag(query, "timestamps") else [_bare(line) for line in lines])
     return text[: int(query["limitBytes"])] if "limitBytes" in query else text
 
 
@@ -39,14 +39,15 @@ async def followed(
             fresh = log.read()
         place += len(fresh)
         for line in fresh.splitlines(keepends=True):
-            yield line if _stamped(query) else _bare(line)
+            yield line if flag(query, "timestamps") else _bare(line)
         if ended:
             return
         await asyncio.sleep(_FOLLOW_SECONDS)
 
 
-def _stamped(query: Mapping[str, str]) -> bool:
-    return query.get("timestamps") in {"true", "True"}
+def flag(query: Mapping[str, str], name: str) -> bool:
+    """Whether a parameter is set; Go's clients write `true`, Python's `True`."""
+    return query.get(name, "").lower() in {"true", "1"}
 
 
 def _bare(line: bytes) -> bytes:

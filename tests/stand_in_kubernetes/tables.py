@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from stand_in_kubernetes.clock import age
 from stand_in_kubernetes.kinds import EVENT, JOB, NODE, POD, QUOTA, Kind
 from stand_in_kubernetes.pods import condition
-from stand_in_kubernetes.store import Object
+from stand_in_kubernetes.store import Object, name_of
 
 ACCEPTED = "as=Table"
 
@@ -17,10 +17,6 @@ class _Column(NamedTuple):
     name: str
     cell: Callable[[Object], Any]
     wide: bool = False  # shown with `-o wide` alone
-
-
-def _name(thing: Object) -> str:
-    return str(thing["metadata"]["name"])
 
 
 def _age(thing: Object) -> str:
@@ -72,7 +68,7 @@ def _about(event: Object) -> str:
     return f"{about['kind'].lower()}/{about['name']}"
 
 
-_NAME, _AGE = _Column("Name", _name), _Column("Age", _age)
+_NAME, _AGE = _Column("Name", name_of), _Column("Age", _age)
 _COLUMNS: dict[Kind, Sequence[_Column]] = {
     POD: (
         _NAME,

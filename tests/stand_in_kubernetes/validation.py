@@ -32,8 +32,10 @@ def check(kind: Kind, body: Any) -> None:
     """Refuse what the schema forbids with 400, and what the API server forbids besides with 422."""
     if not isinstance(body, dict):
         raise ApiError(400, "the object provided is unrecognized: it is no mapping")
-    if (body.get("apiVersion"), body.get("kind")) != (kind.api_version, kind.name):
-        told = f"{body.get('apiVersion')}, Kind={body.get('kind')}"
+    body.setdefault("apiVersion", kind.api_version)
+    body.setdefault("kind", kind.name)
+    if (body["apiVersion"], body["kind"]) != (kind.api_version, kind.name):
+        told = f"{body['apiVersion']}, Kind={body['kind']}"
         wanted = f"{kind.api_version}, Kind={kind.name}"
         raise ApiError(400, f"the object provided is unrecognized: {told} is not {wanted}")
     error = jsonschema.exceptions.best_match(_validator(kind).iter_errors(body))
