@@ -58,12 +58,15 @@ class ProfiledRunCoordinator(QueuedRunCoordinator):
         return cls(inst_data=inst_data, **config_value)
 
     def submit_run(self, context: SubmitRunContext) -> dg.DagsterRun:
-        """Stamp the run with its profile and put it into the queue.
+        """Stamp the run with its profile and put it into the queue, unless it is there already.
 
         A run whose profile cannot be told fails here, with the reason as its failure: an error
         raised to the submitter would end a whole backfill for one of its runs.
         """
         run = context.dagster_run
+        if run.status is not dg.DagsterRunStatus.NOT_STARTED:
+            # A daemon that was ended in the middle of a tick submits its runs again.
+            return super().submit_run(context)
         try:
             resolved = resolve(self._instance, run, configured_profiles())
         except ProfileError as error:

@@ -12,18 +12,23 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import yaml
-from command_line import Ended, configured, environment
+from command_line import COMMAND, Ended, configured, environment
+from instance_on_this_machine import instance_environment, on_this_machine
 from ports import free_port
+from postgres_server import PASSWORD
 from stand_in_kubernetes import StandIn
 
+from mlops_assets.settings import ROOT
+
 HERE = Path(__file__).parent
+DEFINITIONS = "mlops_assets.definitions"
 # Each pod takes seconds of a processor to import Dagster, and there may be two for all of them.
 PATIENCE = 600.0
 
@@ -45,16 +50,19 @@ class Deployment:
     Attributes:
         home: Dagster's home.
         cluster: Where its runs are pods.
-        storage: The part of `dagster.yaml` that says where it records.
+        port: The Postgres that it records in; SQLite if None.
         variables: What every process and every pod of it gets.
+        module: Its definitions.
+        secrets: What they get beside that, pods by a Secret.
         processes: Its servers by name, as long as they run.
     """
 
     home: Path
     cluster: StandIn
-    storage: Mapping[str, Any]
+    port: int | None
     variables: Mapping[str, str]
     module: str = "labelled_assets"
+    secrets: Mapping[str, str] = field(default_factory=dict)
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     ports: dict[str, int] = field(default_factory=dict)
 
@@ -62,6 +70,12 @@ class Deployment:
     def notes(self) -> Path:
         """Where pods say what they made."""
         return self.home / "notes"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What its servers, and commands beside them, find in theirs."""
+        given = {**self.variables, **self.secrets, **instance_environment(self.home)}
+        return environment(**given)
 
     @property
     def url(self) -> str:
@@ -76,6 +90,13 @@ class Deployment:
         """Write what the processes are configured by."""
         self.notes.mkdir(parents=True)
         self.take(0)
+        self.cluster.apply(
+            {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "dagster-run"}},
+            _of_strings("ConfigMap", "mlops-assets", self.variables),
+            _of_strings("ConfigMap", "profiles", {}),
+            _of_strings("Secret", "lakefs-credentials", self.secrets),
+            _of_strings("Secret", "dagster-postgresql", {"postgresql-password": PASSWORD}),
+        )
         (self.home / "profiles.yaml").write_text(PROFILES)
         self.ports.update(code=free_port(), webserver=free_port())
         location = {"host": "127.0.0.1", "port": self.ports["code"], "location_name": "tests"}
@@ -85,51 +106,10 @@ class Deployment:
 
     def configure(self, **launcher: Any) -> None:
         """Write `dagster.yaml`, with other settings of the launcher than the usual."""
-        settings = {
-            **self.storage,
-            "telemetry": {"enabled": False},
-            "nux": {"enabled": False},
-            "run_coordinator": {
-                "module": "mlops_assets.compute.run_coordinator",
-                "class": "ProfiledRunCoordinator",
-                "config": {
-                    "max_concurrent_runs": 25,
-                    "dequeue_interval_seconds": 1,
-                    "tag_concurrency_limits": [
-                        {"key": "compute/device", "value": "gpu", "limit": 4}
-                    ],
-                    "pools": {"gpu": 4},
-                },
-            },
-            "concurrency": {"pools": {"granularity": "run"}},
-            "run_launcher": {
-                "module": "mlops_assets.compute.run_launcher",
-                "class": "ProfiledK8sRunLauncher",
-                "config": {
-                    "service_account_name": "default",
-                    "instance_config_map": "dagster-instance",
-                    "dagster_home": str(self.home),
-                    "job_image": "mlops-assets:test",
-                    "load_incluster_config": False,
-                    "kubeconfig_file": str(self.cluster.kubeconfig),
-                    "job_namespace": self.cluster.namespace,
-                    "fail_pod_on_run_failure": True,
-                    "env_vars": [f"{name}={value}" for name, value in self.variables.items()],
-                    **launcher,
-                },
-            },
-            "run_monitoring": {
-                "enabled": True,
-                "poll_interval_seconds": 2,
-                "start_timeout_seconds": 1800,
-            },
-            "run_retries": {
-                "enabled": True,
-                "max_retries": 1,
-                "retry_on_asset_or_op_failure": False,
-            },
-        }
-        (self.home / "dagster.yaml").write_text(yaml.safe_dump(settings))
+        document = yaml.safe_load(INSTANCE.read_text())
+        moved = on_this_machine(document, self.home, self.cluster.kubeconfig, self.port)
+        moved["run_launcher"]["config"] |= launcher
+        (self.home / "dagster.yaml").write_text(yaml.safe_dump(moved))
 
     def start(self, *names: str) -> None:
         """Start servers, and wait until they answer."""
@@ -146,7 +126,7 @@ class Deployment:
                 self.processes[name] = subprocess.Popen(
                     [sys.executable, "-m", *arguments[name]],
                     cwd=HERE,
-                    env={**environment(**self.variables), "DAGSTER_HOME": str(self.home)},
+                    env=self.environment,
                     stdout=log,
                     stderr=log,
                     start_new_session=True,
@@ -180,7 +160,7 @@ class Deployment:
     def instance(self) -> Iterator[dg.DagsterInstance]:
         """Its record, for this process."""
         with (
-            configured(**self.variables, DAGSTER_HOME=self.home),
+            configured(**self.environment),
             dg.DagsterInstance.get() as found,
         ):
             yield found
@@ -264,10 +244,12 @@ class Deployment:
 
     def command(self, *arguments: str) -> Ended:
         """What `mlops-assets` says, over these assets."""
+        over = [sys.executable, "-c", OVER.format(module=self.module)]
+        command = COMMAND if self.module == DEFINITIONS else over
         done = subprocess.run(
-            [sys.executable, "-c", COMMAND, *arguments],
+            [*command, *arguments],
             cwd=HERE,
-            env={**environment(**self.variables), "DAGSTER_HOME": str(self.home)},
+            env=self.environment,
             capture_output=True,
             text=True,
             check=False,
@@ -310,9 +292,10 @@ class Deployment:
 
 
 REPOSITORY = {"repositoryName": "__repository__", "repositoryLocationName": "tests"}
-COMMAND = """
-import labelled_assets, mlops_assets.definitions
-mlops_assets.definitions.defs = lambda: labelled_assets.defs
+INSTANCE = ROOT / "infra" / "k8s" / "base" / "dagster.yaml"
+OVER = """
+import {module}, mlops_assets.definitions
+mlops_assets.definitions.defs = lambda: {module}.defs
 from mlops_assets.cli import main
 main()
 """
@@ -329,11 +312,31 @@ LOCATIONS = """query { workspaceOrError { ... on Workspace { locationEntries { n
   locationOrLoadError { __typename ... on RepositoryLocation { name } } } } } }"""
 
 
+def _of_strings(kind: str, name: str, data: Mapping[str, str]) -> dict[str, Any]:
+    field_name = "stringData" if kind == "Secret" else "data"
+    metadata = {"apiVersion": "v1", "kind": kind, "metadata": {"name": name}}
+    return {**metadata, field_name: dict(data)}
+
+
 @contextmanager
 def deployed(
-    home: Path, cluster: StandIn, storage: Mapping[str, Any], **variables: str
+    home: Path,
+    cluster: StandIn,
+    port: int | None,
+    module: str = "labelled_assets",
+    secrets: Mapping[str, str] | None = None,
+    **variables: str,
 ) -> Iterator[Deployment]:
-    """A deployment, ended when the test is over."""
+    """A deployment, ended when the test is over.
+
+    Args:
+        home: Dagster's home.
+        cluster: Where its runs are pods.
+        port: The Postgres that it records in; SQLite if None.
+        module: Its definitions.
+        secrets: What its servers and pods get beside `variables`, by a Secret.
+        variables: What they get.
+    """
     given = {
         "PYTHONPATH": str(HERE),
         "MLOPS_PROFILES": str(home / "profiles.yaml"),
@@ -341,9 +344,10 @@ def deployed(
         "TEST_NOTES": str(home / "notes"),
         **variables,
     }
-    made = Deployment(home, cluster, storage, given)
-    with ExitStack() as stack:
-        stack.callback(made.stop)
+    made = Deployment(home, cluster, port, given, module, secrets or {})
+    try:
         made.prepare()
         made.start()
         yield made
+    finally:
+        made.stop()

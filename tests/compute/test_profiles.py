@@ -53,6 +53,15 @@ def test_the_repositorys_own_are_usable() -> None:
             "  bad: {cpu: 1, memory: 1Gi, extra: {pod_spec_config: {nodes: x}}}",
             "profiles.bad.extra",
         ),
+        (
+            "  bad: {cpu: 1, memory: 1Gi, extra: {container_config: {resources: {limits: "
+            "{nvidia.com/gpu: 1}}}}}",
+            "write gpus and gpu_resource instead",
+        ),
+        (
+            "  bad: {cpu: 1, memory: 1Gi, tolerations: [{key: team, value: ml}]}",
+            "operator Equal and a value belong together",
+        ),
         ("nonsense: 1", "profiles.yaml:5: nonsense: there is no such field"),
         ("  bad: [", "profiles.yaml is no YAML"),
     ],
