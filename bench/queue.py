@@ -23,7 +23,7 @@ from bench.figures import Benchmark, Figure
 from bench.no_op_partitions import DAYS, nothing
 from bench.processes import ROOT, free_port, server
 
-MEASURED = 150
+MEASURED = 100
 WARM_UP = 20
 PAGE_EVERY_SECONDS = 2.0
 PAGE_SECONDS = 2.0

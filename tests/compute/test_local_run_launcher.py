@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -86,10 +87,12 @@ def test_code_that_was_reloaded_is_what_runs_have_from_then_on(
 def test_a_run_is_cancelled(record: Record) -> None:
     run_id = record.launch("waits")
     process = psutil.Process(record.told(run_id)["pid"])
-    assert record.instance.run_launcher.terminate(run_id)
-    assert record.ended(run_id) is dg.DagsterRunStatus.CANCELED
-    process.wait(timeout=30)
-    assert not record.instance.run_launcher.terminate(run_id)
+    # The webserver is asked, and the daemon launched it.
+    with dg.DagsterInstance.get() as elsewhere:
+        assert elsewhere.run_launcher.terminate(run_id)
+        assert record.ended(run_id) is dg.DagsterRunStatus.CANCELED
+        process.wait(timeout=30)
+        assert not elsewhere.run_launcher.terminate(run_id)
 
 
 def test_a_run_whose_process_is_killed_fails_at_once_and_says_why(record: Record) -> None:
@@ -134,6 +137,18 @@ def test_definitions_that_leave_threads_behind_are_loaded_by_each_run(
     told = record.told(run_id)
     assert told["definitions_are_of"] == told["pid"]
     assert "they leave 1 threads behind" in caplog.text
+
+
+def test_code_of_another_python_is_left_to_dagsters_own_launcher(
+    record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/another/python")
+    run_id = record.launch("waits")
+    told = record.told(run_id)
+    assert told["definitions_are_of"] == told["pid"]
+    assert worker(record.run(run_id)).status is WorkerStatus.RUNNING
+    assert record.instance.run_launcher.terminate(run_id)
+    assert record.ended(run_id) is dg.DagsterRunStatus.CANCELED
 
 
 def test_a_process_is_told_from_another_that_has_its_number() -> None:
