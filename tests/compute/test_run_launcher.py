@@ -9,6 +9,7 @@ import dagster as dg
 import kubernetes_validate
 import pytest
 import urllib3.exceptions
+from dagster._core.launcher.base import WorkerStatus
 from kubernetes.client import (
     ApiException,
     V1ContainerState,
@@ -189,6 +190,18 @@ def test_a_run_is_cancelled_whatever_has_become_of_its_profile(
     monkeypatch.setattr("mlops_assets.compute.run_launcher.configured_profiles", no_profiles)
     assert found.terminate(run.run_id)
     assert api.jobs == {}
+
+
+def test_a_run_that_no_launcher_launched_is_left_alone(
+    queue: Queue, launcher: Launcher, api: RecordedApi
+) -> None:
+    own = queue.create("table")
+    assert launcher().check_run_worker_health(own).status is WorkerStatus.RUNNING
+    run = queue.submit(queue.create("model", tags=JFK))
+    found = launcher()
+    launched(queue, found, api, run)
+    api.jobs.clear()
+    assert found.check_run_worker_health(queue.again(run)).status is WorkerStatus.UNKNOWN
 
 
 class TestWatch:
