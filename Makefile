@@ -54,7 +54,8 @@ soak: .venv/.test ## Run the long fault tests; they print what they found
 
 conformance: export LAKEFS := $(LAKEFS)
 conformance: export LAKEFS_SPEC := $(LAKEFS_SPEC)
-conformance: .venv/.test ## Run the suites of copies of lakeFS and lakefs-spec: LAKEFS=folder LAKEFS_SPEC=folder
+conformance: export DAGSTER := $(DAGSTER)
+conformance: .venv/.test ## Run the suites of copies of others: LAKEFS=folder LAKEFS_SPEC=folder DAGSTER=folder
 	@$(BIN)/python -m pytest -s -rs tests/conformance
 
 bench: .venv/.test ## Run every benchmark: one JSON line a figure in bench/results.jsonl, and a table

@@ -120,7 +120,10 @@ def _execute(base: bytes, branch: str, *, create: bool) -> None:
 def _url(database: Mapping[str, Any]) -> str:
     from dagster_postgres.utils import get_conn_string
 
-    return str(get_conn_string(**{name: _value(value) for name, value in database.items()}))
+    from mlops_assets.compute.postgres_connections import with_driver
+
+    given = {name: _value(value) for name, value in database.items()}
+    return with_driver(get_conn_string(**given))
 
 
 def _value(value: Any) -> Any:  # noqa: ANN401 - as YAML has it

@@ -9,6 +9,7 @@ locking are the stock storage's own.
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -77,12 +78,17 @@ class PooledSqliteEventLogStorage(BatchedEventLogStorage, SqliteEventLogStorage)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        with self._db_lock, ExitStack() as transactions:
-            self._batch = _Batch(get_ident(), transactions)
-            try:
-                yield
-            finally:
-                self._batch = None
+        with self._db_lock:
+            with ExitStack() as transactions:
+                batch = self._batch = _Batch(get_ident(), transactions)
+                try:
+                    yield
+                finally:
+                    self._batch = None
+            # Who watches a run waits for its file to change. Until a connection is closed only the
+            # write-ahead log beside it does, and the UI showed no event before the run's end.
+            for shard in batch.connections.keys() - {INDEX_SHARD_NAME}:
+                os.utime(self.path_for_shard(shard))
 
     def _insert(
         self, events: Sequence[dg.EventLogEntry], rows: Sequence[dict[str, Any]]

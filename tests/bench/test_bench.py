@@ -9,11 +9,14 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from postgres_server import server
 
 from bench.__main__ import run
 from bench.agreement import differences
+from bench.bookkeeping import BATCHED, POOLED, STOCK, spent
 from bench.figures import Benchmark, Figure, table
 from bench.plain_year import MODELS
+from bench.postgres_server import PostgresServer
 from bench.processes import python
 from bench.queue import WARM_UP, Measured
 from mlops_assets.components.partition_files import FILE, write_table
@@ -62,6 +65,24 @@ def test_the_rate_of_the_queue_leaves_out_the_runs_that_ended_while_it_filled():
     steady = [filling[-1] + 2.0 * number for number in range(1, 31)]
 
     assert Measured(filling + steady).rate == pytest.approx(30.0)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database(request: pytest.FixtureRequest) -> Iterator[PostgresServer | None]:
+    if request.param == "sqlite":
+        yield None
+        return
+    with server() as running:
+        yield running
+
+
+def test_the_same_events_are_recorded_through_every_storage_that_is_compared(
+    database: PostgresServer | None,
+):
+    found = [spent(kind, database, runs=2)["recording"] for kind in (STOCK, BATCHED, POOLED)]
+
+    assert len({each["events"] for each in found}) == 1
+    assert all(each["events"] > 0 and each["wall"] > 0 for each in found)
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,12 @@ from mlops_assets.cli import backfill_record
 from mlops_assets.cli.backfill_daemon import alive
 from mlops_assets.cli.backfill_plan import targets
 from mlops_assets.cli.record import opened_record
+from mlops_assets.compute.postgres_connections import with_driver
+from mlops_assets.compute.postgres_event_log import PooledPostgresEventLogStorage
+from mlops_assets.compute.postgres_storages import (
+    PooledPostgresRunStorage,
+    PooledPostgresScheduleStorage,
+)
 from mlops_assets.lake import Lake
 from mlops_assets.settings import settings
 
@@ -146,17 +152,27 @@ def in_postgres(bare_state: Path) -> Iterator[sqlalchemy.Engine]:
             "hostname": "127.0.0.1",
             "port": port,
             "db_name": "postgres",
-            # SQLAlchemy 2.1 takes `postgresql` alone for another driver than Dagster's.
-            "scheme": "postgresql+psycopg2",
+        }
+        storages = {
+            "run_storage": PooledPostgresRunStorage,
+            "schedule_storage": PooledPostgresScheduleStorage,
+            "event_log_storage": PooledPostgresEventLogStorage,
         }
         (bare_state / "dagster").mkdir()
         configured = {
-            "storage": {"postgres": {"postgres_db": database}},
+            **{
+                name: {
+                    "module": storage.__module__,
+                    "class": storage.__name__,
+                    "config": {"postgres_db": database},
+                }
+                for name, storage in storages.items()
+            },
             "telemetry": {"enabled": False},
             "concurrency": {"runs": {"max_concurrent_runs": 1}},
         }
         (bare_state / "dagster" / "dagster.yaml").write_text(yaml.safe_dump(configured))
-        url = get_conn_string(**{**database, "password": PASSWORD})
+        url = with_driver(get_conn_string(**{**database, "password": PASSWORD}))
         yield sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
 
 

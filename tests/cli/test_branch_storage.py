@@ -1,9 +1,12 @@
 """Where a branch's instance keeps its record."""
 
+from typing import Any
+
 import pytest
 import yaml
 
 from mlops_assets.cli.branch_storage import configuration
+from mlops_assets.compute.postgres_event_log import PooledPostgresEventLogStorage
 from mlops_assets.settings import SettingsError
 
 DATABASE = {"username": "dagster", "password": {"env": "PG_PASSWORD"}, "hostname": "db"}
@@ -22,18 +25,27 @@ def test_a_folder_is_another_record_by_itself() -> None:
             name: {"module": "dagster_postgres", "config": {"postgres_db": DATABASE}}
             for name in ("run_storage", "event_log_storage", "schedule_storage")
         },
+        {
+            "event_log_storage": {
+                "module": PooledPostgresEventLogStorage.__module__,
+                "class": PooledPostgresEventLogStorage.__name__,
+                "config": {"postgres_db": DATABASE},
+            },
+        },
     ],
 )
 def test_every_postgres_gets_the_schema_of_the_branch_and_secrets_stay_references(
-    storages: dict[str, object],
+    storages: dict[str, dict[str, Any]],
 ) -> None:
     copy = configuration(
         yaml.safe_dump({**storages, "telemetry": {"enabled": False}}).encode(), "a"
     )
     found = yaml.safe_load(copy)
     assert found["telemetry"] == {"enabled": False}
-    for place in storages:
+    for place, storage in storages.items():
         value = found[place].get("postgres", found[place].get("config"))
+        for kind in ("module", "class"):
+            assert found[place].get(kind) == storage.get(kind)
         assert value["postgres_db"]["params"] == {"options": '-csearch_path="branch_a"'}
         assert value["postgres_db"]["password"] == {"env": "PG_PASSWORD"}
 

@@ -1,4 +1,5 @@
-"""An instance whose queue and launcher are ours, with runs that nobody carries out."""
+"""An instance whose queue and launcher are ours, with runs that nobody carries out; the databases
+that Dagster records in."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,8 +8,11 @@ from typing import Any
 import dagster as dg
 import pytest
 import yaml
+from dagster_homes import Homes
+from postgres_server import server
 from queued_runs import KUBECONFIG, LOCAL_QUEUE, Launcher, Queue, RecordedApi
 
+from bench.postgres_server import PostgresServer
 from mlops_assets.compute.run_launcher import ProfiledK8sRunLauncher
 
 
@@ -57,3 +61,22 @@ def launcher(
     yield make
     for found in made:
         found.dispose()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    with server() as running:
+        yield running
+
+
+@pytest.fixture
+def in_postgres(tmp_path: Path, postgres: PostgresServer) -> Homes:
+    return Homes(tmp_path, postgres)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def homes(request: pytest.FixtureRequest, tmp_path: Path) -> Homes:
+    if request.param == "sqlite":
+        return Homes(tmp_path)
+    found: Homes = request.getfixturevalue("in_postgres")
+    return found

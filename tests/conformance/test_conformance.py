@@ -12,14 +12,13 @@ import signal
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
-from xml.etree import ElementTree as ET
 
 import lakefs_sdk
 import pytest
+from suites import copy_of, run_suite
 
 from mlops_assets.lakefs_server.credentials import AccessKey, access_keys
 
@@ -34,24 +33,10 @@ SAMPLE = Path("pkg/samplerepo/assets/sample")
 CLIENT = ["lakefs==0.16.*", "lakefs-sdk<1.87"]
 UV = Path(sys.executable).with_name("uv")
 
+LAKEFS_PAGE = "docs/lakefs.md"
+
 S3_IMPORTS = {"test_import_manager", "test_import_manager_cancel"}
 """What no server passes without an account on S3; without pre-signing the suite skips them."""
-
-
-class Outcome(NamedTuple):
-    """How a suite went: the number of its tests, and the names of those that did not pass."""
-
-    tests: int
-    skipped: list[str]
-    failed: list[str]
-
-
-def copy_of(variable: str) -> Path:
-    """The fetched copy that an environment variable names."""
-    named = os.environ.get(variable)
-    if not named:
-        pytest.skip(f"{variable} names no fetched copy: see docs/lakefs.md")
-    return Path(named).expanduser().resolve(strict=True)
 
 
 def environment_for(project: Path, group: str, folder: Path) -> Path:
@@ -67,12 +52,12 @@ def environment_for(project: Path, group: str, folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def lakefs_copy() -> Path:
-    return copy_of("LAKEFS")
+    return copy_of("LAKEFS", LAKEFS_PAGE)
 
 
 @pytest.fixture(scope="module")
 def spec_copy() -> Path:
-    return copy_of("LAKEFS_SPEC")
+    return copy_of("LAKEFS_SPEC", LAKEFS_PAGE)
 
 
 @pytest.fixture(scope="module")
@@ -123,36 +108,6 @@ def put_sample(folder: Path, repository: str) -> None:
     lakefs_sdk.CommitsApi(client).commit(
         repository, "main", lakefs_sdk.CommitCreation(message="Add sample data")
     )
-
-
-def run_suite(
-    python: Path, project: Path, tests: str, folder: Path, variables: Mapping[str, str]
-) -> Outcome:
-    """Run a suite in its project, with nothing else configured, and read how it went."""
-    report = folder / "report.xml"
-    inherited = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
-    ended = subprocess.run(
-        [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", tests],
-        cwd=project,
-        env={**inherited, "HOME": str(folder), "PYTHONDONTWRITEBYTECODE": "1", **variables},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ended.returncode in (0, 1), ended.stdout + ended.stderr
-    cases = list(ET.parse(report).iter("testcase"))
-
-    def named(*states: str) -> list[str]:
-        found = [case for case in cases if any(case.find(state) is not None for state in states)]
-        return [str(case.get("name")) for case in found]
-
-    outcome = Outcome(len(cases), named("skipped"), named("failure", "error"))
-    passed = len(cases) - len(outcome.skipped) - len(outcome.failed)
-    print(
-        f"\n{project.name}: {passed} of {len(cases)} passed, "
-        f"{len(outcome.skipped)} skipped, failed: {', '.join(outcome.failed) or 'none'}"
-    )
-    return outcome
 
 
 @pytest.mark.timeout(900)
