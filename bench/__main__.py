@@ -14,12 +14,13 @@ from bench.lake_scale import SCALE
 from bench.load import LOADING
 from bench.problem import PROBLEM
 from bench.processes import ROOT
+from bench.queue import QUEUE
 from bench.upload import UPLOAD
 from bench.year import YEAR
 
 BENCHMARKS = {
     benchmark.name: benchmark
-    for benchmark in (UPLOAD, SCALE, BYTES, LOADING, YEAR, INCREMENT, PROBLEM, BOOKKEEPING)
+    for benchmark in (UPLOAD, SCALE, BYTES, LOADING, YEAR, INCREMENT, PROBLEM, BOOKKEEPING, QUEUE)
 }
 RESULTS = ROOT / "bench" / "results.jsonl"
 

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import os
 import resource
+import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+
+import psutil
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -73,6 +77,42 @@ def python(*arguments: str, environment: Mapping[str, str] | None = None) -> Cos
                 f"{errors.read()[-4000:]}"
             )
     return cost
+
+
+@contextmanager
+def server(*arguments: str, home: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the interpreter as a server, and kill it with all that it started in the end.
+
+    Args:
+        arguments: Its arguments, `-m dagster dev …`.
+        home: The folder that it works in, with Dagster's home in `dagster`.
+    """
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(SETTINGS)}
+    with (home / "server.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, *arguments],
+            cwd=home,
+            env={**inherited, "PYTHONPATH": str(ROOT), "DAGSTER_HOME": str(home / "dagster")},
+            stdout=log,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
+        )
+        try:
+            yield process
+        finally:
+            family = [started := psutil.Process(process.pid), *started.children(recursive=True)]
+            for member in family:
+                with suppress(psutil.NoSuchProcess):
+                    member.kill()
+            psutil.wait_procs(family)
+            process.wait()
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 at which nobody listened a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _children_seconds() -> float:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from dagster._core.workspace.load_target import WorkspaceFileTarget
+from dagster._daemon.auto_run_reexecution.event_log_consumer import EventLogConsumerDaemon
 from dagster._daemon.backfill import execute_backfill_iteration
 from dagster._daemon.controller import create_daemon_of_type, daemon_controller_from_instance
 from dagster._daemon.daemon import BackfillDaemon, DagsterDaemon, MonitoringDaemon
@@ -47,6 +48,8 @@ STANDARD_INPUT = 0
 BACKFILL = BackfillDaemon.daemon_type()
 QUEUE = QueuedRunCoordinatorDaemon.daemon_type()
 MONITORING = MonitoringDaemon.daemon_type()
+# A backfill waits for the retry of a run that is to be retried.
+RETRIES = EventLogConsumerDaemon.daemon_type()
 
 
 class PromptBackfillDaemon(BackfillDaemon):
@@ -69,7 +72,7 @@ def needed(instance: dg.DagsterInstance) -> list[str]:
     return [
         kind
         for kind in instance.get_required_daemon_types()
-        if kind in (BACKFILL, QUEUE, MONITORING)
+        if kind in (BACKFILL, QUEUE, MONITORING, RETRIES)
     ]
 
 
@@ -87,6 +90,7 @@ def _daemons(instance: dg.DagsterInstance) -> Iterator[DagsterDaemon[Any]]:
         BACKFILL: lambda: PromptBackfillDaemon(settings={"use_threads": False}),
         QUEUE: lambda: QueuedRunCoordinatorDaemon(interval_seconds=LOOK_SECONDS),
         MONITORING: lambda: create_daemon_of_type(MONITORING, instance),
+        RETRIES: lambda: create_daemon_of_type(RETRIES, instance),
     }
     return (made[kind]() for kind in needed(instance))
 

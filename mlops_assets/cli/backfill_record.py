@@ -6,7 +6,6 @@ webserver. A test holds what is made here to what that API makes.
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -19,25 +18,24 @@ from dagster import DagsterRunStatus, RunsFilter
 from dagster._core.definitions.assets.graph.asset_graph_subset import AssetGraphSubset
 from dagster._core.definitions.events import AssetKeyPartitionKey
 from dagster._core.definitions.partitions.partition_key_range import PartitionKeyRange
-from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.execution.backfill import (
     BULK_ACTION_TERMINAL_STATUSES,
     BulkActionsFilter,
     BulkActionStatus,
     PartitionBackfill,
 )
+from dagster._core.launcher import WorkerStatus
 from dagster._core.launcher.default_run_launcher import DefaultRunLauncher
 from dagster._core.storage.tags import (
     BACKFILL_ID_TAG,
-    GRPC_INFO_TAG,
     PARENT_BACKFILL_ID_TAG,
     ROOT_BACKFILL_ID_TAG,
 )
 from dagster._core.utils import make_new_backfill_id
-from dagster._grpc.client import DagsterGrpcClient
 
 from mlops_assets.cli.plan import RANGE_END, RANGE_START, RequestError
 from mlops_assets.cli.watch import RunWatch
+from mlops_assets.compute.local_run_launcher import worker
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -158,10 +156,11 @@ def cancel(instance: dg.DagsterInstance, backfill: PartitionBackfill) -> None:
 
 
 def give_up_dead_runs(instance: dg.DagsterInstance, backfill: PartitionBackfill) -> None:
-    """Record the end of runs whose process is gone, as after a power cut: nobody else would.
+    """Record the end of runs whose process is gone, as after a power cut.
 
-    Only of the launcher that keeps runs on this machine, below the code server that it names in
-    each run's tags; of other launchers the daemon's monitoring knows.
+    Only of launchers that keep runs on this machine; of others the daemon's monitoring knows. It
+    knows of these too, a while later, but what it finds it fails, and a failed run may be retried
+    by itself beside the backfill that is resumed.
     """
     if not isinstance(instance.run_launcher, DefaultRunLauncher):
         return
@@ -174,21 +173,8 @@ def give_up_dead_runs(instance: dg.DagsterInstance, backfill: PartitionBackfill)
         ],
     )
     for run in instance.get_runs(unfinished):
-        if not _has_a_server(run):
+        if worker(run).status is not WorkerStatus.RUNNING:
             instance.report_run_canceled(run, message="The process of this run is gone.")
-
-
-def _has_a_server(run: dg.DagsterRun) -> bool:
-    place = json.loads(run.tags.get(GRPC_INFO_TAG, "{}"))
-    if not place:
-        return False
-    try:
-        DagsterGrpcClient(
-            port=place.get("port"), socket=place.get("socket"), host=place["host"]
-        ).ping("")
-    except DagsterUserCodeUnreachableError:
-        return False
-    return True
 
 
 def is_over(backfill: PartitionBackfill) -> bool:

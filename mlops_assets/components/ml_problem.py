@@ -18,13 +18,13 @@ from mlops_assets.components import dbt_tables
 from mlops_assets.components.declaration import Declaration
 from mlops_assets.components.problem_assets import ProblemAssets
 from mlops_assets.components.training_set import Spine, TrainingSet
-from mlops_assets.compute.assignment import Rule, rule_ends
+from mlops_assets.compute.assignment import Rule, mistake_in, rule_ends
 from mlops_assets.compute.profiles import ProfileError, configured_profiles
 from mlops_assets.engines.as_of import FeatureView
 from mlops_assets.ml.gates import Gates
 from mlops_assets.ml.threshold import Costs
 from mlops_assets.ml.training import Estimator
-from mlops_assets.tracking.results import CHAMPION, MODEL, MONTH, REPORT
+from mlops_assets.tracking.results import CHAMPION, MODEL, REPORT
 
 
 class Training(BaseModel):
@@ -112,7 +112,7 @@ class MlProblem(dg.Component, BaseModel):
                 contradicts itself; the sentence names file and line.
         """
         assets = ProblemAssets(self, self.training_set(context.project_root / self.project))
-        self._check_profiles()
+        self._check_profiles(assets.partitions)
         # Every process that loads the definitions would say that champions, which wait for the
         # month before, are launched otherwise than the models of their job.
         warnings.filterwarnings("ignore", f"Asset job {self.name}_evaluation materializes")
@@ -163,13 +163,14 @@ class MlProblem(dg.Component, BaseModel):
         self._check_columns(dbt_tables.columns(project), training_set)
         return training_set
 
-    def _check_profiles(self) -> None:
+    def _check_profiles(self, partitions: dg.MultiPartitionsDefinition) -> None:
         if self.training is None:
             return
         try:
             known = configured_profiles().profiles
         except ProfileError as error:
             raise dg.DagsterInvalidDefinitionError(str(error)) from error
+        values = {part.name: part.partitions_def for part in partitions.partitions_defs}
         require = self._declaration.require
         require(["training", "profile"], "profile", self.training.profile, known)
         for place, rule in enumerate(self.training.partitions):
@@ -177,10 +178,13 @@ class MlProblem(dg.Component, BaseModel):
             require((*path, "profile"), "profile", rule.profile, known)
             for dimension, value in rule.when.items():
                 written = (*path, "when", dimension)
-                require(written, "dimension", dimension, [MONTH, self.segment])
+                require(written, "dimension", dimension, values)
                 if dimension == self.segment:
                     for end in rule_ends(value):
                         require(written, self.segment, end, self.segments)
+                why = mistake_in(value, dimension, values[dimension])
+                if why:
+                    raise self._declaration.mistake(written, f"the rule {why}")
 
     def _check_times(self) -> None:
         if self.end_month <= self.first_month:

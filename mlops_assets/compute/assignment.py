@@ -8,6 +8,7 @@ tags of a job or of a schedule never reach an ad hoc materialization or a backfi
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from enum import Enum
 from typing import Annotated, Literal, TypedDict
 
@@ -28,6 +29,7 @@ ONE_DIMENSION = "partition"
 """What rules call the dimension of partitions that have only one."""
 
 Order = Sequence[str] | Literal["time", "unknown"]
+"""How values are ordered: as listed, as they are written, or nobody knows until the run."""
 
 
 class Rule(BaseModel):
@@ -89,7 +91,7 @@ def profiled(
     """
     try:
         profiles = configured_profiles()
-        names = [name for name in (profile, *(rule.profile for rule in rules)) if name is not None]
+        names = [profile or profiles.default, *(rule.profile for rule in rules)]
         gpus = [profiles.get(name, f"an asset of the group {group}").gpus for name in names]
     except ProfileError as error:
         raise dg.DagsterInvalidDefinitionError(str(error)) from error
@@ -102,11 +104,14 @@ def profiled(
         dimensions = _dimensions(partitions)
         for rule in rules:
             _check(rule, dimensions)
-        tags[RULES_TAG] = _Rules(dimensions=dimensions, rules=rules).model_dump_json()
+        orders = {name: _order(values) for name, values in dimensions.items()}
+        tags[RULES_TAG] = _Rules(dimensions=orders, rules=rules).model_dump_json()
     return {"op_tags": tags, "pool": POOL if any(gpus) else None}
 
 
-def _dimensions(partitions: dg.PartitionsDefinition[str] | None) -> dict[str, Order]:
+def _dimensions(
+    partitions: dg.PartitionsDefinition[str] | None,
+) -> dict[str, dg.PartitionsDefinition[str]]:
     if partitions is None:
         raise dg.DagsterInvalidDefinitionError(
             "rules by partition are given for an asset that has none: leave them out."
@@ -114,38 +119,79 @@ def _dimensions(partitions: dg.PartitionsDefinition[str] | None) -> dict[str, Or
     if isinstance(partitions, dg.MultiPartitionsDefinition):
         # A key is its values in the order of the dimensions' names.
         parts = sorted(partitions.partitions_defs, key=lambda part: part.name)
-        return {part.name: _order(part.partitions_def) for part in parts}
-    return {ONE_DIMENSION: _order(partitions)}
+        return {part.name: part.partitions_def for part in parts}
+    return {ONE_DIMENSION: partitions}
 
 
-def _order(partitions: dg.PartitionsDefinition[str]) -> Order:
-    if isinstance(partitions, dg.TimeWindowPartitionsDefinition):
-        return "time"
-    if isinstance(partitions, dg.StaticPartitionsDefinition):
-        return list(partitions.get_partition_keys())
-    return "unknown"
+def _order(values: dg.PartitionsDefinition[str]) -> Order:
+    if isinstance(values, dg.StaticPartitionsDefinition):
+        return list(values.get_partition_keys())
+    # `15/06/2013` sorts before `20/01/2013`.
+    by_time = isinstance(values, dg.TimeWindowPartitionsDefinition) and _sorts(values.fmt)
+    return "time" if by_time else "unknown"
 
 
-def _check(rule: Rule, dimensions: Mapping[str, Order]) -> None:
+def _sorts(fmt: str) -> bool:
+    """Whether times are in order as they are written, each field tried against the next."""
+    times = [
+        datetime(year, month, day, hour, minute, tzinfo=UTC)
+        for year in (1999, 2010)
+        for month in (2, 11)
+        for day in (3, 20)
+        for hour in (4, 15)
+        for minute in (5, 30)
+    ]
+    written = [time.strftime(fmt) for time in times]
+    return written == sorted(written)
+
+
+def _check(rule: Rule, dimensions: Mapping[str, dg.PartitionsDefinition[str]]) -> None:
+    """Refuse a rule that would match nothing: its partitions would go without their profile."""
     for name, value in rule.when.items():
         if name not in dimensions:
             raise dg.DagsterInvalidDefinitionError(
                 f"a rule for the profile {rule.profile} names the dimension {name!r}: the "
                 f"partitions have {', '.join(dimensions)}."
             )
-        order = dimensions[name]
-        for end in rule_ends(value):
-            if not isinstance(order, str) and end not in order:
-                raise dg.DagsterInvalidDefinitionError(
-                    f"a rule for the profile {rule.profile} names {end!r}: the values of {name} "
-                    f"are {', '.join(order)}."
-                )
+        why = mistake_in(value, name, dimensions[name])
+        if why:
+            raise dg.DagsterInvalidDefinitionError(f"a rule for the profile {rule.profile} {why}")
+
+
+def mistake_in(value: str, name: str, values: dg.PartitionsDefinition[str]) -> str | None:
+    """Why a rule's value or range holds nothing of a dimension; None if it is well.
+
+    Args:
+        value: As a rule writes it.
+        name: The dimension's.
+        values: What the dimension has.
+    """
+    order = _order(values)
+    first, last = rule_ends(value)
+    for end in (first, last):
+        if not isinstance(order, str) and end not in order:
+            return f"names {end!r}: the values of {name} are {', '.join(order)}."
+        if isinstance(values, dg.TimeWindowPartitionsDefinition) and not _is_a(values.fmt, end):
+            return f"names {end!r}: the values of {name} are written {values.fmt}."
+    if first != last and order == "unknown":
+        return f"names {value!r}: the order of {name} is not known, so that it has no ranges."
+    if _rank(order, first) > _rank(order, last):
+        return f"names {value!r}, which ends before it begins."
+    return None
+
+
+def _is_a(fmt: str, value: str) -> bool:
+    try:
+        # `strptime` takes 2013-6 for a month, which sorts behind 2013-12.
+        return datetime.strptime(value, fmt).strftime(fmt) == value
+    except ValueError:
+        return False
 
 
 def rule_ends(value: str) -> tuple[str, str]:
     """The first and the last of a rule's values."""
-    first, _, last = value.partition("..")
-    return first, last or first
+    first, parted, last = value.partition("..")
+    return first, last if parted else first
 
 
 def profiles_of(tags: Mapping[str, str], default: str, span: tuple[str, str] | None) -> list[str]:
@@ -160,6 +206,9 @@ def profiles_of(tags: Mapping[str, str], default: str, span: tuple[str, str] | N
         One name, or more where the span holds partitions of several profiles. A range whose
         values lie in no known order counts as holding all of them: too large a pod is better
         than one without its GPU.
+
+    Raises:
+        ProfileError: The span is none of the partitions that the step's rules go by.
     """
     own = tags.get(PROFILE_TAG, default)
     if RULES_TAG not in tags or span is None:
@@ -170,11 +219,19 @@ def profiles_of(tags: Mapping[str, str], default: str, span: tuple[str, str] | N
 
 def _values(written: _Rules, span: tuple[str, str]) -> tuple[Mapping[str, str], Mapping[str, str]]:
     """By dimension, the first and the last value of a span."""
-    names = list(written.dimensions)
-    first, last = (
-        dict(zip(names, key.split("|") if len(names) > 1 else [key], strict=True)) for key in span
-    )
-    return first, last
+    orders = written.dimensions
+    first, last = (key.split("|") if len(orders) > 1 else [key] for key in span)
+    for values in (first, last):
+        known = [
+            isinstance(order, str) or value in order
+            for value, order in zip(values, orders.values(), strict=False)
+        ]
+        if len(values) != len(orders) or not all(known):
+            raise ProfileError(
+                f"{'|'.join(values)} is no partition of an asset of this run, whose profile goes "
+                f"by {', '.join(orders)}: start the run for one that there is."
+            )
+    return dict(zip(orders, first, strict=True)), dict(zip(orders, last, strict=True))
 
 
 def _matching(

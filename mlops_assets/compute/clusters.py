@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 NVIDIA = "nvidia.com/gpu"
 AMD = "amd.com/gpu"
+
+_GPUS = re.compile(r"(nvidia\.com/(gpu|mig-)|amd\.com/).*")
 
 
 class ClusterKind(StrEnum):
@@ -72,3 +75,8 @@ GPU_NODES: Mapping[ClusterKind, GpuNodes] = {
     ),
 }
 """By kind; a cluster that is `cpu-only` has none, and nothing asks for a GPU there."""
+
+
+def counts_gpus(resource: str) -> bool:
+    """Whether a resource is GPUs or parts of them: `nvidia.com/gpu`, `nvidia.com/mig-1g.10gb`."""
+    return _GPUS.fullmatch(resource) is not None

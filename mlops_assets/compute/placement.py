@@ -118,6 +118,16 @@ def place(names: Sequence[str], profiles: Profiles) -> Placement:
 
 def _single(name: str, profiles: Profiles) -> Placement:
     profile = profiles.profiles[name]
+    if profile.gpus and profiles.cluster not in GPU_NODES:
+        # What puts it onto GPU nodes would keep it off all others: a missing RuntimeClass rejects
+        # the pod, and no node carries the labels.
+        gone: dict[str, Any] = {
+            "node_selector": {},
+            "tolerations": (),
+            "runtime_class": None,
+            "queue": None,
+        }
+        profile = profile.model_copy(update={**gone, "gpus": 0})
     single = {
         "image": profile.image,
         "runtime_class_name": profile.runtime_class,
@@ -138,9 +148,9 @@ def _single(name: str, profiles: Profiles) -> Placement:
 
 
 def _with_gpus(placement: Placement, profile: PodProfile, profiles: Profiles) -> Placement:
-    nodes = GPU_NODES.get(profiles.cluster)
-    if not profile.gpus or nodes is None:
+    if not profile.gpus:
         return placement
+    nodes = GPU_NODES[profiles.cluster]
     resource = profile.gpu_resource or nodes.resource
     product = {nodes.product_label: profile.gpu_product} if profile.gpu_product else {}
     return Placement(

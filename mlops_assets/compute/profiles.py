@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from mlops_assets.compute.clusters import ClusterKind
+from mlops_assets.compute.clusters import ClusterKind, counts_gpus
 from mlops_assets.settings import settings
 
 PROFILE_NAME = r"^[a-z][-a-z0-9]{0,39}$"
@@ -43,6 +43,9 @@ Quantity = Annotated[
 ]
 """An amount as Kubernetes writes it: `500m` of a processor, `16Gi` of memory."""
 
+Memory = Annotated[str, Field(pattern=r"^[1-9]\d*(\.\d+)?(M|G|T|Mi|Gi|Ti)$")]
+"""An amount of memory with its unit: `memory: 16` would be sixteen bytes."""
+
 
 class Toleration(BaseModel):
     """A taint that pods of a profile put up with, in Kubernetes' words."""
@@ -53,6 +56,12 @@ class Toleration(BaseModel):
     operator: Literal["Exists", "Equal"] = "Exists"
     value: str | None = None
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+
+    @model_validator(mode="after")
+    def _value_is_compared(self) -> Toleration:
+        if (self.value is None) is (self.operator == "Equal"):
+            raise ValueError("operator Equal and a value belong together: write both, or neither")
+        return self
 
 
 class PodProfile(BaseModel):
@@ -80,11 +89,11 @@ class PodProfile(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     cpu: Quantity
-    memory: Quantity
+    memory: Memory
     gpus: Annotated[int, Field(strict=True)] = 0
     gpu_resource: Annotated[str, Field(pattern=r"^[a-z0-9.-]+/[A-Za-z0-9_.-]+$")] | None = None
     gpu_product: str | None = None
-    shared_memory: Quantity | None = None
+    shared_memory: Memory | None = None
     node_selector: Mapping[str, str] = {}
     tolerations: Sequence[Toleration] = ()
     runtime_class: str | None = None
@@ -112,9 +121,16 @@ class PodProfile(BaseModel):
             from dagster_k8s.job import USER_DEFINED_K8S_CONFIG_KEY, get_user_defined_k8s_config
 
             try:
-                get_user_defined_k8s_config({USER_DEFINED_K8S_CONFIG_KEY: json.dumps(value)})
+                tags = {USER_DEFINED_K8S_CONFIG_KEY: json.dumps(value)}
+                resources = get_user_defined_k8s_config(tags).container_config.get("resources", {})
             except Exception as error:
                 raise ValueError(f"Kubernetes has no such configuration: {error}") from error
+            for name in {name for amounts in resources.values() for name in amounts or ()}:
+                if counts_gpus(name):
+                    raise ValueError(
+                        f"{name} stands in its resources, where the queue's limit does not see "
+                        "it: write gpus and gpu_resource instead"
+                    )
         return value
 
     @model_validator(mode="after")

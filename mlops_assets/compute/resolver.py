@@ -27,6 +27,10 @@ DEVICE_TAG = "compute/device"
 """The stamped run tag that the queue's limit counts: `gpu` or `cpu`."""
 
 MAX_RUNTIME_TAG = "dagster/max_runtime"
+
+STAMPED_RUNTIME_TAG = "compute/max_runtime"
+"""What `dagster/max_runtime` was stamped with; somebody who starts a run may have given another."""
+
 PARTITION_TAG = "dagster/partition"
 RANGE_TAGS = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 
@@ -57,8 +61,12 @@ class Resolved:
             PROFILE_TAG: self.placement.name,
             DEVICE_TAG: "gpu" if self.placement.gpus else "cpu",
         }
-        if self.placement.max_seconds is not None and MAX_RUNTIME_TAG not in run.tags:
-            found[MAX_RUNTIME_TAG] = str(self.placement.max_seconds)
+        given = run.tags.get(MAX_RUNTIME_TAG)
+        longest = self.placement.max_seconds
+        # Retries inherit the stamp of the run before, and may have another profile.
+        if given == run.tags.get(STAMPED_RUNTIME_TAG) and (given, longest) != (None, None):
+            # Dagster takes an empty one for none.
+            found[MAX_RUNTIME_TAG] = found[STAMPED_RUNTIME_TAG] = str(longest or "")
         return {key: value for key, value in found.items() if run.tags.get(key) != value}
 
 

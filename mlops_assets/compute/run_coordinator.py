@@ -10,6 +10,7 @@ from dagster._config import UserConfigSchema
 from dagster._core.run_coordinator import QueuedRunCoordinator, SubmitRunContext
 from dagster._serdes import ConfigurableClassData
 
+from mlops_assets.compute.failures import fail_for_good
 from mlops_assets.compute.profiles import ProfileError, configured_profiles
 from mlops_assets.compute.resolver import resolve
 
@@ -58,16 +59,19 @@ class ProfiledRunCoordinator(QueuedRunCoordinator):
         return cls(inst_data=inst_data, **config_value)
 
     def submit_run(self, context: SubmitRunContext) -> dg.DagsterRun:
-        """Stamp the run with its profile and put it into the queue.
+        """Stamp the run with its profile and put it into the queue, unless it is there already.
 
         A run whose profile cannot be told fails here, with the reason as its failure: an error
         raised to the submitter would end a whole backfill for one of its runs.
         """
         run = context.dagster_run
+        if run.status is not dg.DagsterRunStatus.NOT_STARTED:
+            # A daemon that was ended in the middle of a tick submits its runs again.
+            return super().submit_run(context)
         try:
             resolved = resolve(self._instance, run, configured_profiles())
         except ProfileError as error:
-            self._instance.report_run_failed(run, str(error))
+            fail_for_good(self._instance, run, str(error))
             return self._instance.get_run_by_id(run.run_id) or run
         tags = resolved.tags(run)
         if tags:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import cached_property
+from http import HTTPStatus
+from typing import Any
 
 import dagster as dg
 import urllib3.exceptions
 from dagster._core.launcher import LaunchRunContext, ResumeRunContext
-from dagster._core.launcher.base import CheckRunHealthResult
+from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
+from dagster._core.storage.tags import DOCKER_IMAGE_TAG
 from dagster_k8s import K8sRunLauncher
 from dagster_k8s.client import DagsterK8sAPIRetryLimitExceeded, DagsterK8sUnrecoverableAPIError
 from dagster_k8s.container_context import K8sContainerContext
@@ -20,6 +22,8 @@ from dagster_shared.record import copy
 from kubernetes.client import ApiException
 from kubernetes.utils.quantity import parse_quantity
 
+from mlops_assets.compute.clusters import counts_gpus
+from mlops_assets.compute.failures import fail_for_good
 from mlops_assets.compute.job_watch import ASKED_NOTE, JobWatch
 from mlops_assets.compute.placement import Placement
 from mlops_assets.compute.profiles import ProfileError, configured_profiles
@@ -49,14 +53,15 @@ class ProfiledK8sRunLauncher(K8sRunLauncher):
     allow-list; that the GPU has survived them is checked before anything is created.
     """
 
-    @cached_property
-    def _resolved(self) -> dict[str, Resolved]:
-        """What the runs get that are being launched, by id."""
-        return {}
-
-    @cached_property
-    def _watch(self) -> JobWatch:
-        return JobWatch(self._api_client, self.job_namespace)
+    def __init__(
+        self,
+        **stock: Any,  # noqa: ANN401 - the stock settings, which `config_type` has checked
+    ) -> None:
+        super().__init__(**stock)
+        # Made here and not at the first use: eight threads of the queue launch at once, and of two
+        # dictionaries the one that a thread has written to could be the one that is gone.
+        self._resolved: dict[str, Resolved] = {}
+        self._watch = JobWatch(self._api_client, self.job_namespace)
 
     def launch_run(self, context: LaunchRunContext) -> None:
         """Create the Job of a run.
@@ -77,8 +82,14 @@ class ProfiledK8sRunLauncher(K8sRunLauncher):
             super().resume_run(context)
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
-        """Say whether a run's pod is alive; and watch over those of runs that nobody asks for."""
+        """Say whether a run's pod is alive; and watch over those of runs that nobody asks for.
+
+        A run that no launcher launched, as of `mlops-assets run` in the toolbox, has no pod of its
+        own and counts as running: monitoring failed it while it was at work.
+        """
         self._watch.start(self._instance)
+        if DOCKER_IMAGE_TAG not in run.tags:
+            return CheckRunHealthResult(WorkerStatus.RUNNING, "no pod was made for it")
         health: CheckRunHealthResult = super().check_run_worker_health(run)
         return health
 
@@ -102,6 +113,7 @@ class ProfiledK8sRunLauncher(K8sRunLauncher):
         )
         merged = base.merge(_of_profile(resolved)).merge(user)
         _require_placement(merged.run_k8s_config, resolved.placement)
+        _refuse_other_gpus(merged.run_k8s_config, resolved.placement)
         return merged
 
     def dispose(self) -> None:
@@ -118,7 +130,10 @@ class ProfiledK8sRunLauncher(K8sRunLauncher):
             yield
         except Exception as error:
             sentence = _sentence(error, self.job_namespace)
-            self._instance.report_run_failed(run, sentence)
+            if _may_pass(error):
+                self._instance.report_run_failed(run, sentence)
+            else:
+                fail_for_good(self._instance, run, sentence)
             raise LaunchError(sentence) from error
         finally:
             self._resolved.pop(run.run_id, None)
@@ -126,7 +141,7 @@ class ProfiledK8sRunLauncher(K8sRunLauncher):
 
 def _of_profile(resolved: Resolved) -> K8sContainerContext:
     names = {f"{LABEL_PREFIX}{name}": value for name, value in resolved.labels.items()}
-    labels = {name: sanitize_k8s_label(_as_label(value)) for name, value in names.items()}
+    labels = {name: _as_label(value) for name, value in names.items()}
     placement = resolved.placement
     notes = {**names, ASKED_NOTE: placement.describe()}
     configuration = UserDefinedDagsterK8sConfig.from_dict(placement.configuration(labels, notes))
@@ -139,7 +154,9 @@ def _of_profile(resolved: Resolved) -> K8sContainerContext:
 
 def _as_label(value: str) -> str:
     """`flight_delay/model` and `2013-04|JFK` in the letters that labels may have."""
-    return re.sub(r"[ |]|\.\.", "_", value.replace("/", "."))
+    words = re.sub(r"[ |]|\.\.", "_", value.replace("/", "."))
+    # The stock function leaves `a-` of `a-_`, with which Kubernetes refuses the Job.
+    return str(sanitize_k8s_label(words)).strip("-_.")
 
 
 def _require_placement(configuration: UserDefinedDagsterK8sConfig, placement: Placement) -> None:
@@ -175,6 +192,31 @@ def _require_placement(configuration: UserDefinedDagsterK8sConfig, placement: Pl
                 f"profile {placement.name} asks: the run's tag dagster-k8s/config replaces "
                 "tolerations; remove them there."
             )
+
+
+def _refuse_other_gpus(configuration: UserDefinedDagsterK8sConfig, placement: Placement) -> None:
+    """Refuse a pod with GPUs that the queue's limit does not know of.
+
+    Raises:
+        LaunchError: The code location's configuration or the run's tag asks for them.
+    """
+    resources: Mapping[str, Mapping[str, str]] = configuration.container_config.get("resources", {})
+    for name in {name for amounts in resources.values() for name in amounts or ()}:
+        if counts_gpus(name) and name != placement.gpu_resource:
+            raise LaunchError(
+                f"the run's tag dagster-k8s/config, or the code location's container_context, "
+                f"asks for {name}, of which its profile {placement.name} has none and the queue's "
+                "limit would not know: remove it there, and ask for another profile by the run tag "
+                "compute/override."
+            )
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether it is the cluster's fault of the moment: another try may meet it well."""
+    cause = getattr(error, "k8s_api_exception", error)
+    if isinstance(cause, ApiException):
+        return bool(cause.status is None or cause.status >= HTTPStatus.INTERNAL_SERVER_ERROR)
+    return isinstance(cause, CLUSTER_FAULTS)
 
 
 def _sentence(error: Exception, namespace: str) -> str:

@@ -18,6 +18,7 @@ from bench.figures import Benchmark, Figure, table
 from bench.plain_year import MODELS
 from bench.postgres_server import PostgresServer
 from bench.processes import python
+from bench.queue import WARM_UP, Measured
 from mlops_assets.components.partition_files import FILE, write_table
 
 # Longer than the histories' seven days, so that outcomes are forgotten too.
@@ -57,6 +58,13 @@ def test_the_table_says_which_targets_were_met(tmp_path: Path):
     rows = table(run([TRIVIAL], None, tmp_path / "results.jsonl")).splitlines()
 
     assert [row.split()[-1] for row in rows[1:]] == ["met", "missed", "1/s"]
+
+
+def test_the_rate_of_the_queue_leaves_out_the_runs_that_ended_while_it_filled():
+    filling = [float(30 * number) for number in range(WARM_UP)]
+    steady = [filling[-1] + 2.0 * number for number in range(1, 31)]
+
+    assert Measured(filling + steady).rate == pytest.approx(30.0)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

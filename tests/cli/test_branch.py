@@ -284,7 +284,7 @@ def test_the_instance_of_a_branch_is_configured_as_the_base_branchs_is(
     own_state: Path, on: Command
 ) -> None:
     ours = own_state / "dagster" / "dagster.yaml"
-    ours.write_text(ours.read_text().replace("max_concurrent_runs: 2", "max_concurrent_runs: 7"))
+    ours.write_text(ours.read_text().replace("max_concurrent_runs: 4", "max_concurrent_runs: 7"))
     on("branch", "create", "exp")
     assert (
         own_state / "branches" / "exp" / "dagster" / "dagster.yaml"

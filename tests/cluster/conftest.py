@@ -11,22 +11,25 @@ from postgres_server import postgres
 from stand_in_kubernetes import StandIn, cpu_node, gpu_node
 
 
-@pytest.fixture(scope="module")
+def two_gpus() -> StandIn:
+    return StandIn([cpu_node("cpu-0"), gpu_node("gpu-0"), gpu_node("gpu-1")])
+
+
+@pytest.fixture
 def cluster() -> Iterator[StandIn]:
-    nodes = [cpu_node("cpu-0"), gpu_node("gpu-0"), gpu_node("gpu-1")]
-    with StandIn(nodes=nodes, namespaces=["mlops-assets"]) as made:
+    with two_gpus() as made:
         yield made
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgres"])
 def deployment(
-    request: pytest.FixtureRequest, cluster: StandIn, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Deployment]:
     home = tmp_path_factory.mktemp("deployment") / "home"
     home.mkdir()
     if request.param == "sqlite":
-        with deployed(home, cluster, None) as made:
+        with two_gpus() as cluster, deployed(home, cluster, None) as made:
             yield made
         return
-    with postgres() as port, deployed(home, cluster, port) as made:
+    with two_gpus() as cluster, postgres() as port, deployed(home, cluster, port) as made:
         yield made

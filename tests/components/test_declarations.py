@@ -120,6 +120,7 @@ def test_the_toy_problem_is_declared_without_a_mistake(told) -> None:
         ("training", training({"origin": "SFO"}), "no origin 'SFO'", "origin: SFO"),
         ("training", training({"month": "2013-04"}, "big"), "no profile 'big'", "profile: big"),
         ("training", training({"airport": "JFK"}), "no dimension 'airport'", "airport: JFK"),
+        ("training", training({"month": "2013-4"}), "are written %Y-%m", "month: 2013-4"),
     ],
 )
 def test_a_mistake_is_told_with_its_line(told, path: str, value, says: str, line: str) -> None:

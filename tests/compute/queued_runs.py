@@ -22,6 +22,7 @@ from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from kubernetes.client import ApiClient, ApiException, V1Job, V1JobStatus, V1ObjectMeta, V1PodStatus
 
 from mlops_assets.compute.assignment import Rule, profiled
+from mlops_assets.compute.profiles import ProfileError, Profiles
 from mlops_assets.compute.run_launcher import ProfiledK8sRunLauncher
 
 ORIGINS = dg.StaticPartitionsDefinition(["EWR", "JFK", "LGA"])
@@ -150,7 +151,9 @@ class RecordedApi:
         self.jobs[job.metadata.name] = job
 
     def list_namespaced_job(self, namespace: str, **_: object) -> SimpleNamespace:
-        return SimpleNamespace(items=list(self.jobs.values()))
+        return SimpleNamespace(
+            items=[job for job in self.jobs.values() if not job.status.succeeded]
+        )
 
     def delete_namespaced_job(self, name: str, namespace: str, **_: object) -> None:
         if name not in self.jobs:
@@ -170,8 +173,13 @@ class RecordedApi:
 
     def list_namespaced_event(self, namespace: str, **_: object) -> SimpleNamespace:
         found = [
-            SimpleNamespace(message=said, metadata=V1ObjectMeta(creation_timestamp=number))
+            SimpleNamespace(
+                message=said,
+                metadata=V1ObjectMeta(creation_timestamp=number),
+                involved_object=SimpleNamespace(name=job),
+            )
             for number, said in enumerate(self.warnings)
+            for job in self.jobs
         ]
         return SimpleNamespace(items=found)
 
@@ -186,6 +194,11 @@ class RecordedApi:
 
 
 Launcher = Callable[..., ProfiledK8sRunLauncher]
+
+
+def no_profiles() -> Profiles:
+    """What asks for the profiles of a file that is gone."""
+    raise ProfileError("the file is gone")
 
 
 def launched(

@@ -44,6 +44,8 @@ def test_the_repositorys_own_are_usable() -> None:
         ("  bad: {cpu: 1, memory: 1Gi, gpus: 0.5}", "name its resource in gpu_resource"),
         ("  bad: {cpu: 1, memory: 1Gi, gpus: true}", "True is no number of GPUs"),
         ("  bad: {cpu: 1, memory: 1Gi, gpu: 1}", "profiles.bad.gpu: there is no such field"),
+        ("  bad: {cpu: 1, memory: 16}", "profiles.bad.memory"),
+        ("  bad: {cpu: 1, memory: 0Gi}", "profiles.bad.memory"),
         ("  bad: {cpu: 1, memory: 1 GB}", "profiles.yaml:5: profiles.bad.memory"),
         ("  bad: {cpu: 1}", "profiles.bad.memory: Field required"),
         ("  bad: {cpu: 1, memory: 1Gi, gpu_product: A100}", "gpu_product is given and gpus is 0"),
@@ -52,6 +54,15 @@ def test_the_repositorys_own_are_usable() -> None:
         (
             "  bad: {cpu: 1, memory: 1Gi, extra: {pod_spec_config: {nodes: x}}}",
             "profiles.bad.extra",
+        ),
+        (
+            "  bad: {cpu: 1, memory: 1Gi, extra: {container_config: {resources: {limits: "
+            "{nvidia.com/gpu: 1}}}}}",
+            "write gpus and gpu_resource instead",
+        ),
+        (
+            "  bad: {cpu: 1, memory: 1Gi, tolerations: [{key: team, value: ml}]}",
+            "operator Equal and a value belong together",
         ),
         ("nonsense: 1", "profiles.yaml:5: nonsense: there is no such field"),
         ("  bad: [", "profiles.yaml is no YAML"),
@@ -127,7 +138,11 @@ def test_gpus_are_asked_for_as_the_cluster_names_them(
 
 
 def test_nothing_asks_for_a_gpu_on_a_cluster_without(written: Written) -> None:
-    profiles = written("  big: {cpu: 1, memory: 1Gi, gpus: 2, gpu_product: A}\n", "cpu-only")
+    profiles = written(
+        "  big: {cpu: 1, memory: 1Gi, gpus: 2, gpu_product: A, runtime_class: nvidia, queue: gpus,"
+        " node_selector: {zone: gpus}, tolerations: [{key: spot}]}\n",
+        "cpu-only",
+    )
     placement = place(["big"], profiles)
     assert placement.gpus == 0
     assert placement.configuration({}, {})["pod_spec_config"] == {}

@@ -2,7 +2,7 @@
 
 import dagster as dg
 import pytest
-from queued_runs import Queue
+from queued_runs import Queue, no_profiles
 
 EWR = {"dagster/partition": "EWR"}
 JFK = {"dagster/partition": "JFK"}
@@ -54,6 +54,24 @@ def test_the_longest_time_is_dagsters_to_hold(queue: Queue) -> None:
     assert queue.submit(queue.create("model", tags=own)).tags["dagster/max_runtime"] == "60"
 
 
+def test_a_retry_has_the_longest_time_of_its_own_profile(queue: Queue) -> None:
+    first = queue.submit(queue.create("model", tags=JFK)).tags
+    larger = queue.submit(queue.create("model", tags={**first, "compute/override": "gpu-large"}))
+    assert larger.tags["dagster/max_runtime"] == "14400"
+    part = queue.submit(queue.create("table", tags=first))
+    assert part.tags["dagster/max_runtime"] == ""
+    own = {**first, "dagster/max_runtime": "60", "compute/override": "gpu-large"}
+    assert queue.submit(queue.create("model", tags=own)).tags["dagster/max_runtime"] == "60"
+
+
+def test_a_run_that_is_submitted_again_stays_as_it_is(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = queue.submit(queue.create("model", tags=JFK))
+    monkeypatch.setattr("mlops_assets.compute.run_coordinator.configured_profiles", no_profiles)
+    assert queue.submit(run).status is dg.DagsterRunStatus.QUEUED
+
+
 def test_another_profile_can_be_asked_for(queue: Queue) -> None:
     tags = {**JFK, "compute/override": "gpu-large"}
     assert queue.submit(queue.create("model", tags=tags)).tags["compute/profile"] == "gpu-large"
@@ -73,6 +91,7 @@ def test_a_run_that_can_have_no_profile_fails_with_the_reason(
     run = queue.submit(queue.create(asset, tags=tags))
     assert run.status is dg.DagsterRunStatus.FAILURE
     assert said in queue.said(run)
+    assert run.tags["dagster/will_retry"] == "false"
 
 
 def test_profiles_that_no_pod_can_be_fail_the_run(queue: Queue) -> None:

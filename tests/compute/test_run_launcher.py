@@ -1,6 +1,7 @@
 """A run's Job has what the profile says, whatever else is configured."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import dagster as dg
 import kubernetes_validate
 import pytest
 import urllib3.exceptions
+from dagster._core.launcher.base import WorkerStatus
 from kubernetes.client import (
     ApiException,
     V1ContainerState,
@@ -17,12 +19,14 @@ from kubernetes.client import (
     V1JobStatus,
     V1PodCondition,
 )
-from queued_runs import Launcher, Queue, RecordedApi, launched
+from queued_runs import Launcher, Queue, RecordedApi, launched, no_profiles
 
-from mlops_assets.compute.profiles import ProfileError, Profiles
+from mlops_assets.compute.profiles import Profiles
 from mlops_assets.compute.run_launcher import LaunchError
 
-JFK = {"dagster/partition": "JFK"}
+PARTITION = "dagster/partition"
+JFK = {PARTITION: "JFK"}
+LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 GPU = "nvidia.com/gpu"
 
 
@@ -116,6 +120,33 @@ def test_a_tag_that_strips_the_gpu_fails_the_run(
     assert said in queue.said(run)
 
 
+@pytest.mark.parametrize("amounts", ["limits", "requests"])
+@pytest.mark.parametrize("asset", ["table", "model"])
+def test_a_tag_that_asks_for_a_gpu_behind_the_queues_back_fails_the_run(
+    queue: Queue, launcher: Launcher, api: RecordedApi, asset: str, amounts: str
+) -> None:
+    name = "nvidia.com/mig-1g.10gb" if asset == "model" else GPU
+    tags = tagged(container_config={"resources": {amounts: {name: "1"}}})
+    run = queue.create(asset, tags=tags)
+    with pytest.raises(LaunchError, match=f"asks for {name}.*compute/override"):
+        launched(queue, launcher(), api, run)
+    assert api.jobs == {}
+    assert queue.again(run).status is dg.DagsterRunStatus.FAILURE
+
+
+@pytest.mark.parametrize(
+    "partition", ["a-_", "(EWR)_", "_-.a.-_", "|", "Zürich", "x" * 61 + "|/y", "2013-04|JFK"]
+)
+def test_a_label_is_one_that_kubernetes_takes_whatever_a_partition_is_called(
+    queue: Queue, launcher: Launcher, api: RecordedApi, partition: str
+) -> None:
+    job = launched(queue, launcher(), api, queue.create("table", tags={PARTITION: partition}))
+    for metadata in (job["metadata"], job["spec"]["template"]["metadata"]):
+        for value in metadata["labels"].values():
+            assert LABEL_VALUE.fullmatch(value)
+        assert metadata["annotations"]["mlops-assets/partition"] == partition
+
+
 def test_the_allow_list_bounds_the_tag_and_not_the_profile(
     queue: Queue, launcher: Launcher, api: RecordedApi
 ) -> None:
@@ -156,13 +187,21 @@ def test_a_run_is_cancelled_whatever_has_become_of_its_profile(
     found = launcher()
     run = queue.submit(queue.create("model", tags=JFK))
     launched(queue, found, api, run)
-    monkeypatch.setattr("mlops_assets.compute.run_launcher.configured_profiles", _none)
+    monkeypatch.setattr("mlops_assets.compute.run_launcher.configured_profiles", no_profiles)
     assert found.terminate(run.run_id)
     assert api.jobs == {}
 
 
-def _none() -> Profiles:
-    raise ProfileError("the file is gone")
+def test_a_run_that_no_launcher_launched_is_left_alone(
+    queue: Queue, launcher: Launcher, api: RecordedApi
+) -> None:
+    own = queue.create("table")
+    assert launcher().check_run_worker_health(own).status is WorkerStatus.RUNNING
+    run = queue.submit(queue.create("model", tags=JFK))
+    found = launcher()
+    launched(queue, found, api, run)
+    api.jobs.clear()
+    assert found.check_run_worker_health(queue.again(run)).status is WorkerStatus.UNKNOWN
 
 
 class TestWatch:
@@ -200,6 +239,30 @@ class TestWatch:
         queue.instance.report_run_failed(run)
         watch.look(queue.instance)
         assert api.jobs
+
+    @pytest.mark.parametrize("phase", ["Failed", None])
+    def test_a_pod_that_has_ended_keeps_its_log_until_the_job_says_so(
+        self, queue: Queue, launcher: Launcher, api: RecordedApi, phase: str | None
+    ) -> None:
+        watch, run = self.begin(queue, launcher, api)
+        if phase is not None:
+            api.pod_of(run, phase)
+        queue.instance.report_run_failed(run)
+        watch.look(queue.instance)
+        assert api.jobs
+
+    def test_a_job_without_a_pod_goes_after_a_moment(
+        self,
+        queue: Queue,
+        launcher: Launcher,
+        api: RecordedApi,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        watch, run = self.begin(queue, launcher, api)
+        queue.instance.report_run_failed(run)
+        monkeypatch.setattr("mlops_assets.compute.job_watch.GRACE_SECONDS", -1)
+        watch.look(queue.instance)
+        assert api.jobs == {}
 
     def test_jobs_of_strangers_stay(
         self, queue: Queue, launcher: Launcher, api: RecordedApi
@@ -265,6 +328,53 @@ class TestWatch:
         watch.look(queue.instance)
         assert queue.again(run).status is dg.DagsterRunStatus.FAILURE
         assert "OOMKilled, exit code 137" in queue.said(run)
+
+    def test_a_pod_that_was_evicted_says_why(
+        self, queue: Queue, launcher: Launcher, api: RecordedApi
+    ) -> None:
+        watch, run = self.begin(queue, launcher, api)
+        api.pod_of(run, "Failed", reason="Evicted", message="The node was low on memory.")
+        api.jobs[f"dagster-run-{run.run_id}"].status = V1JobStatus(failed=1)
+        watch.look(queue.instance)
+        assert "Evicted: The node was low on memory." in queue.said(run)
+
+    def test_a_reason_without_a_message_is_told_by_itself(
+        self, queue: Queue, launcher: Launcher, api: RecordedApi
+    ) -> None:
+        watch, run = self.begin(queue, launcher, api)
+        state = V1ContainerState(waiting=V1ContainerStateWaiting(reason="ErrImagePull"))
+        api.pod_of(run, "Pending", container_statuses=[container(state)])
+        watch.look(queue.instance)
+        assert "waits: ErrImagePull Its" in queue.said(run)
+
+    def test_a_run_whose_launch_was_cut_off_fails(
+        self,
+        queue: Queue,
+        launcher: Launcher,
+        api: RecordedApi,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        watch, run = self.begin(queue, launcher, api)
+        api.jobs.clear()
+        watch.look(queue.instance)
+        assert queue.again(run).status is dg.DagsterRunStatus.STARTING
+        monkeypatch.setattr("mlops_assets.compute.job_watch.LAUNCH_SECONDS", -1)
+        watch.look(queue.instance)
+        assert queue.again(run).status is dg.DagsterRunStatus.FAILURE
+        assert "This run has no Job" in queue.said(run)
+
+    def test_a_run_whose_job_has_ended_is_not_taken_for_one_without(
+        self,
+        queue: Queue,
+        launcher: Launcher,
+        api: RecordedApi,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        watch, run = self.begin(queue, launcher, api)
+        api.jobs[f"dagster-run-{run.run_id}"].status = V1JobStatus(succeeded=1)
+        monkeypatch.setattr("mlops_assets.compute.job_watch.LAUNCH_SECONDS", -1)
+        watch.look(queue.instance)
+        assert queue.again(run).status is dg.DagsterRunStatus.STARTING
 
 
 def container(state: V1ContainerState) -> V1ContainerStatus:
