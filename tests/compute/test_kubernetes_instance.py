@@ -231,7 +231,7 @@ def test_the_daemon_uses_all_of_its_rights_and_no_other(
     until(lambda: [pod["status"]["phase"] for pod in cluster.find("pods")] == ["Failed"])
     told = launcher.get_run_worker_debug_info(run) or ""
     assert "Pod status: Failed" in told
-    assert launcher.check_run_worker_health(run).status is WorkerStatus.FAILED
+    assert launcher.check_run_worker_health(queue.again(run)).status is WorkerStatus.FAILED
     until(lambda: ("list", "jobs") in asked)
     other = queue.submit(queue.create("table"))
     launcher.launch_run(LaunchRunContext(other, workspace=None))
