@@ -9,6 +9,7 @@ from mlops_assets.cli.faults import Link, recorded_links, sentence
 
 if TYPE_CHECKING:
     from dagster import DagsterEvent, EventLogEntry
+    from dagster._core.events import JobFailureData
 
     from mlops_assets.cli.progress import Progress
 
@@ -78,7 +79,7 @@ class RunWatch:
             case Kind.STEP_FAILURE:
                 self._fail(event)
             case Kind.RUN_FAILURE if not self.failure:
-                self.failure = recorded_links(event.job_failure_data.error)
+                self._fail_run(event)
             case _:
                 pass
 
@@ -123,6 +124,14 @@ class RunWatch:
         if step.recording_since is not None:
             step.recording_seconds = at - step.recording_since
         self.progress.step_done(name, step.seconds, len(step.published))
+
+    def _fail_run(self, event: DagsterEvent) -> None:
+        # A run that somebody else ended, as a launcher or run monitoring, has their words alone.
+        data: JobFailureData | None = event.event_specific_data  # type: ignore[assignment]
+        if data is None or data.error is None:
+            self.explained = event.message
+        else:
+            self.failure = recorded_links(data.error)
 
     def _fail(self, event: DagsterEvent) -> None:
         if self.failed_step is not None:

@@ -127,8 +127,7 @@ def record_crash(order: Order, run_id: str, code: int) -> None:
         if run is None or run.is_finished:
             return
         told = get_run_crash_explanation(f"Run execution process for {run_id}", code)
-        instance.report_engine_event(told, run)
-        instance.report_run_failed(run)
+        instance.report_run_failed(run, told)
 
 
 class Forks:

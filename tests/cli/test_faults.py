@@ -18,6 +18,8 @@ from mlops_assets.cli.faults import (
     sentence,
 )
 from mlops_assets.components.contract import ContractError, SourceError
+from mlops_assets.compute.profiles import ProfileError
+from mlops_assets.compute.run_launcher import LaunchError
 from mlops_assets.lake import (
     ConflictError,
     LakeError,
@@ -78,7 +80,7 @@ def test_the_errors_that_are_sentences_are_named_as_they_are_raised() -> None:
         *(CommandError, ConflictError, ContractError, DagsterInvalidDefinitionError),
         *(FailedRunError, LakeError, MissingPartitionError, SettingsError, SourceError),
         *(StoreFormatError, TrackingError, UnreachableLakeError, UnusableRowsError),
-        *(BusyStoreError, DamagedStoreError),
+        *(BusyStoreError, DamagedStoreError, LaunchError, ProfileError),
     ]
     assert {kind.__name__ for kind in kinds} == SENTENCES
 

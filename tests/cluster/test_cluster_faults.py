@@ -109,6 +109,13 @@ def test_bad_input_fails_the_run_with_a_sentence(deployment: Deployment) -> None
         assert deployment.pod_of(run) is None
 
 
+def test_the_command_says_why_a_run_failed_that_never_began(deployment: Deployment) -> None:
+    ended = deployment.command("backfill", "stray")
+    assert ended.code == 1
+    assert "names the profile 'gone'" in ended.err
+    assert "Traceback" not in ended.err
+
+
 def test_a_cluster_that_refuses_or_is_away_fails_the_run_with_a_sentence(
     deployment: Deployment,
 ) -> None:
