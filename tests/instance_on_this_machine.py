@@ -12,6 +12,16 @@ from postgres_server import PASSWORD, USER
 from mlops_assets.settings import ROOT
 
 LOCAL = (ROOT / "infra" / "dagster.yaml").read_text()
+NO_CLUSTER = """
+apiVersion: v1
+kind: Config
+clusters: [{name: none, cluster: {server: "http://127.0.0.1:9"}}]
+users: [{name: none, user: {token: none}}]
+contexts: [{name: none, context: {cluster: none, user: none}}]
+current-context: none
+"""
+"""A kubeconfig that leads nowhere, for tests that launch nothing."""
+
 STORAGES = ("run_storage", "event_log_storage", "schedule_storage")
 
 

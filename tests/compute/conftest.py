@@ -7,10 +7,10 @@ from typing import Any
 
 import dagster as dg
 import pytest
-import yaml
 from dagster_homes import Homes
+from instance_on_this_machine import NO_CLUSTER
 from postgres_server import server
-from queued_runs import KUBECONFIG, LOCAL_QUEUE, Launcher, Queue, RecordedApi
+from queued_runs import LOCAL_QUEUE, Launcher, Queue, RecordedApi
 
 from bench.postgres_server import PostgresServer
 from mlops_assets.compute.run_launcher import ProfiledK8sRunLauncher
@@ -38,7 +38,7 @@ def launcher(
     # The tests look at the Jobs themselves.
     monkeypatch.setattr("mlops_assets.compute.job_watch.LOOK_SECONDS", 3600)
     path = tmp_path / "kubeconfig"
-    path.write_text(yaml.safe_dump(KUBECONFIG))
+    path.write_text(NO_CLUSTER)
     made: list[ProfiledK8sRunLauncher] = []
 
     def make(**config: Any) -> ProfiledK8sRunLauncher:

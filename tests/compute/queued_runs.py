@@ -26,14 +26,6 @@ from mlops_assets.compute.profiles import ProfileError, Profiles
 from mlops_assets.compute.run_launcher import ProfiledK8sRunLauncher
 
 ORIGINS = dg.StaticPartitionsDefinition(["EWR", "JFK", "LGA"])
-KUBECONFIG = {
-    "apiVersion": "v1",
-    "kind": "Config",
-    "clusters": [{"name": "none", "cluster": {"server": "http://127.0.0.1:9"}}],
-    "users": [{"name": "none", "user": {"token": "none"}}],
-    "contexts": [{"name": "none", "context": {"cluster": "none", "user": "none"}}],
-    "current-context": "none",
-}
 LOCAL_QUEUE = """
 telemetry: {enabled: false}
 run_coordinator:

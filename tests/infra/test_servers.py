@@ -17,7 +17,7 @@ import pytest
 import yaml
 from command_line import environment
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from instance_on_this_machine import instance_environment, write_instance
+from instance_on_this_machine import NO_CLUSTER, instance_environment, write_instance
 from kubernetes_manifests import Manifest, containers, overlay, pods
 from ports import free_port
 from postgres_server import PASSWORD, USER, postgres
@@ -28,14 +28,6 @@ from mlops_assets.settings import ROOT
 BASE = ROOT / "infra" / "k8s" / "base"
 PATIENCE_SECONDS = 240
 MLFLOW_USER = "CREATE ROLE mlflow LOGIN PASSWORD 'plain'; CREATE SCHEMA AUTHORIZATION mlflow"
-NOBODY = {
-    "apiVersion": "v1",
-    "kind": "Config",
-    "clusters": [{"name": "none", "cluster": {"server": "http://127.0.0.1:9"}}],
-    "users": [{"name": "none", "user": {"token": "none"}}],
-    "contexts": [{"name": "none", "context": {"cluster": "none", "user": "none"}}],
-    "current-context": "none",
-}
 
 
 @pytest.fixture(scope="module")
@@ -244,7 +236,7 @@ with mlflow.start_run():
 def test_dagsters_servers_start_and_answer_their_probes(database: int, tmp_path: Path) -> None:
     home, kubeconfig = tmp_path / "dagster", tmp_path / "kubeconfig"
     home.mkdir()
-    kubeconfig.write_text(yaml.safe_dump(NOBODY))
+    kubeconfig.write_text(NO_CLUSTER)
     write_instance(home, database, kubeconfig)
     variables = {**instance_environment(home), "MLOPS_HOME": str(tmp_path / "home")}
     grpc_port, http_port = free_port(), free_port()
