@@ -15,6 +15,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PrivateAttr,
     ValidationError,
     field_validator,
     model_validator,
@@ -149,7 +150,6 @@ class Profiles(BaseModel):
             whatever its profile says.
         default: The profile of what names none.
         profiles: By name.
-        path: The file they were read from.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -157,7 +157,7 @@ class Profiles(BaseModel):
     cluster: ClusterKind
     default: str
     profiles: Mapping[Annotated[str, Field(pattern=PROFILE_NAME)], PodProfile]
-    path: Path
+    _file: str = PrivateAttr("profiles.yaml")
 
     @model_validator(mode="after")
     def _default_exists(self) -> Profiles:
@@ -183,7 +183,7 @@ class Profiles(BaseModel):
         """That a profile does not exist, and what the name may have meant."""
         close = get_close_matches(name, self.profiles, n=1)
         meant = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(self.profiles)}."
-        return f"{self.path.name} has none of that name; {meant}"
+        return f"{self._file} has none of that name; {meant}"
 
     @classmethod
     def load(cls, path: Path) -> Profiles:
@@ -212,7 +212,8 @@ def _read(path: Path, _changed: int) -> Profiles:
     if not isinstance(tree.value, dict):
         raise ProfileError(f"{path.name} holds no profiles: see docs/gpu.md.")
     try:
-        return Profiles(**tree.value, path=path)
+        # Never as keyword arguments, which a file could name too.
+        found = Profiles.model_validate(tree.value)
     except ValidationError as error:
         first = error.errors()[0]
         where = [part for part in first["loc"] if part != "[key]"]
@@ -226,6 +227,8 @@ def _read(path: Path, _changed: int) -> Profiles:
         raise ProfileError(
             f"{path.name}:{position.start.line}: {f'{field}: ' if field else ''}{said}."
         ) from error
+    found._file = path.name  # noqa: SLF001 - no field, which a file could set
+    return found
 
 
 def configured_profiles() -> Profiles:

@@ -100,14 +100,12 @@ def resolve(instance: dg.DagsterInstance, run: dg.DagsterRun, profiles: Profiles
     plan = instance.get_execution_plan_snapshot(check.not_none(run.execution_plan_snapshot_id))
     steps = _steps(plan)
     span = _span(run)
-    asked = list(
-        dict.fromkeys(
-            name for step in steps for name in profiles_of(step.tags, profiles.default, span)
-        )
-    ) or [profiles.default]
-    for name in asked:
-        profiles.get(name, f"an asset of this run ({', '.join(_assets(steps))})")
-    placement = place(asked, profiles)
+    asked = []
+    for step in steps:
+        for name in profiles_of(step.tags, profiles.default, span):
+            profiles.get(name, ", ".join(step.assets) or step.key)
+            asked.append(name)
+    placement = place(asked or [profiles.default], profiles)
     if OVERRIDE_TAG in run.tags:
         placement = _overridden(run.tags[OVERRIDE_TAG], placement, profiles)
     if placement.gpus and plan.executor_name == STEP_PODS:

@@ -184,9 +184,10 @@ def _require_placement(configuration: UserDefinedDagsterK8sConfig, placement: Pl
                 f"{placement.name} asks: the run's tag dagster-k8s/config, or the code location's "
                 "container_context, changes node_selector; remove it there."
             )
-    tolerated = {one["key"] for one in configuration.pod_spec_config.get("tolerations", [])}
+    tolerated = {one.get("key") for one in configuration.pod_spec_config.get("tolerations", [])}
     for toleration in placement.tolerations:
-        if toleration.key not in tolerated:
+        # One without a key tolerates every taint.
+        if not tolerated & {toleration.key, None}:
             raise LaunchError(
                 f"the run would not tolerate the taint {toleration.key} of GPU nodes, as its "
                 f"profile {placement.name} asks: the run's tag dagster-k8s/config replaces "

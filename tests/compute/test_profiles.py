@@ -65,6 +65,8 @@ def test_the_repositorys_own_are_usable() -> None:
             "operator Equal and a value belong together",
         ),
         ("nonsense: 1", "profiles.yaml:5: nonsense: there is no such field"),
+        ("path: elsewhere", "profiles.yaml:5: path: there is no such field"),
+        ("1: one", "1: "),
         ("  bad: [", "profiles.yaml is no YAML"),
     ],
 )

@@ -82,7 +82,7 @@ def test_another_profile_can_be_asked_for(queue: Queue) -> None:
     [
         ("model", {**JFK, "compute/override": "cpu-large"}, "which has no GPUs"),
         ("model", {**JFK, "compute/override": "gpu-smal"}, "did you mean 'gpu-small'"),
-        ("stray", {}, "an asset of this run (stray) names the profile 'gone'"),
+        ("stray", {}, "stray names the profile 'gone'"),
     ],
 )
 def test_a_run_that_can_have_no_profile_fails_with_the_reason(

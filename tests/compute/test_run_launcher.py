@@ -84,6 +84,18 @@ def test_the_runs_own_tag_is_merged_last(
     assert pod["nodeSelector"] == {"nvidia.com/gpu.present": "true", "zone": "a"}
 
 
+def test_a_toleration_of_everything_counts(
+    queue: Queue, launcher: Launcher, api: RecordedApi
+) -> None:
+    spec = {
+        "node_selector": {"nvidia.com/gpu.present": "true"},
+        "tolerations": [{"operator": "Exists"}],
+    }
+    tags = tagged(pod_spec_config=spec, merge_behavior="SHALLOW")
+    job = launched(queue, launcher(), api, queue.create("model", tags=tags))
+    assert job["spec"]["template"]["spec"]["tolerations"] == [{"operator": "Exists"}]
+
+
 @pytest.mark.parametrize(
     ("configuration", "said"),
     [
