@@ -210,7 +210,9 @@ def test_a_view_that_is_not_optional_must_be_there(trained: Toy) -> None:
 
 
 def test_predictions_map_to_the_deployed_models_of_their_month() -> None:
-    graph = problem_definitions().resolve_asset_graph()
+    resources = dg.Definitions(resources={"lake": None, "tracking": None})
+    definitions = dg.Definitions.merge(problem_definitions(), resources)
+    graph = definitions.resolve_asset_graph()
     mapping = graph.get_partition_mapping(
         dg.AssetKey(["toy", "predictions"]), dg.AssetKey(["toy", "deployed_model"])
     )
