@@ -22,6 +22,7 @@ STATE_FORMAT = 1
 MAIN = "main"
 BRANCH_NAME = r"\w[-\w]*"
 BRANCH_MARK = "lakefs_branch"
+CRON = r"^[\d*/,-]+( [\d*/,-]+){4}$"
 
 
 class SettingsError(Exception):
@@ -43,6 +44,8 @@ class Settings(BaseSettings):
         mlflow_tracking_uri: An MLflow registry's address; one in the state directory if None.
         dagster_home_given: Dagster's record; `dagster_home` says where it lies if None.
         profiles_file: The file of named profiles of what the pods of runs get.
+        nightly: When feature views that changed are made, as a cron expression in New York time.
+        monthly: When training sets that changed are made, likewise.
     """
 
     # Never by the fields' own names: `HOME` would become the state directory.
@@ -70,6 +73,8 @@ class Settings(BaseSettings):
     profiles_file: Path = Field(
         ROOT / "infra" / "k8s" / "base" / "profiles.yaml", validation_alias="MLOPS_PROFILES"
     )
+    nightly: str = Field("0 3 * * *", validation_alias="MLOPS_NIGHTLY", pattern=CRON)
+    monthly: str = Field("0 5 2 * *", validation_alias="MLOPS_MONTHLY", pattern=CRON)
 
     @property
     def branch_home(self) -> Path:
