@@ -23,6 +23,7 @@ MAIN = "main"
 BRANCH_NAME = r"\w[-\w]*"
 BRANCH_MARK = "lakefs_branch"
 HTTP_ADDRESS = r"^https?://[^/\s]+"
+CRON = r"^[\d*/,-]+( [\d*/,-]+){4}$"
 
 
 class SettingsError(Exception):
@@ -53,6 +54,8 @@ class Settings(BaseSettings):
         alert_pagerduty_url: Where its events are posted.
         metrics_pushgateway: Where `mlops-assets metrics --push` sends them.
         metrics_token: What a scraper from another machine has to present.
+        nightly: When feature views that changed are made, as a cron expression in New York time.
+        monthly: When training sets that changed are made, likewise.
     """
 
     # Never by the fields' own names: `HOME` would become the state directory.
@@ -99,6 +102,8 @@ class Settings(BaseSettings):
     metrics_token: SecretStr | None = Field(
         None, validation_alias="MLOPS_METRICS_TOKEN", min_length=16
     )
+    nightly: str = Field("0 3 * * *", validation_alias="MLOPS_NIGHTLY", pattern=CRON)
+    monthly: str = Field("0 5 2 * *", validation_alias="MLOPS_MONTHLY", pattern=CRON)
 
     @property
     def branch_home(self) -> Path:

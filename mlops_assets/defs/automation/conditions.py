@@ -24,7 +24,7 @@ STARTED_BY = "mlops/started_by"
 FLOWS = "made when its inputs or code change"
 
 
-def pending(change: Condition) -> Condition:
+def pending(change: Condition, label: str = "not asked for since") -> Condition:
     """What changed since it was last asked for: being asked for settles a change, nothing else.
 
     `since_last_handled` takes any materialization for settling. Of a change that comes while the
@@ -36,8 +36,10 @@ def pending(change: Condition) -> Condition:
 
     Args:
         change: True on the tick that sees the change.
+        label: What the UI calls it.
     """
-    return change.since(dg.AutomationCondition.newly_requested() & ~change)
+    settled = dg.AutomationCondition.newly_requested() & ~change
+    return change.since(settled).with_label(label)
 
 
 def inputs_changed(unmoved_by: dg.AssetSelection | None = None) -> Condition:
@@ -50,7 +52,7 @@ def inputs_changed(unmoved_by: dg.AssetSelection | None = None) -> Condition:
         unmoved_by: Inputs whose changes leave finished partitions as they are.
     """
     changed = dg.AutomationCondition.any_deps_match(dg.AutomationCondition.data_version_changed())
-    return changed.ignore(unmoved_by) if unmoved_by else changed
+    return (changed.ignore(unmoved_by) if unmoved_by else changed).with_label("an input changed")
 
 
 def step_inputs_changed(step: dg.AssetSelection, sensor: str) -> Condition:
@@ -86,14 +88,12 @@ def waiting(change: Condition | None = None) -> Condition:
         change: What counts as a change of inputs; any change of any input if None.
     """
     inputs = inputs_changed() if change is None else change
-    changed = (
-        inputs.with_label("an input changed")
-        | dg.AutomationCondition.code_version_changed().with_label("its code changed")
-    ).with_label("changed")
-    missing = dg.AutomationCondition.missing() & pending(dg.AutomationCondition.newly_missing())
-    return (pending(changed).with_label("changed since it was last asked for")) | (
-        missing.with_label("missing")
-    )
+    return pending(inputs | dg.AutomationCondition.code_version_changed()) | never_asked_for()
+
+
+def never_asked_for() -> Condition:
+    """What is missing, from when it is first seen to be until it is asked for or made."""
+    return dg.AutomationCondition.missing() & pending(dg.AutomationCondition.newly_missing())
 
 
 def due(cron: str, time_zone: str, what: Condition) -> Condition:
@@ -109,8 +109,7 @@ def due(cron: str, time_zone: str, what: Condition) -> Condition:
         what: What waits for them.
     """
     came = dg.AutomationCondition.cron_tick_passed(cron, time_zone) & what
-    label = f"was waiting at {cron} {time_zone}"
-    return came.since(dg.AutomationCondition.newly_requested() & ~came).with_label(label) & what
+    return pending(came, f"was waiting at {cron} {time_zone}") & what
 
 
 def possible(
@@ -210,12 +209,7 @@ def trained(cron: str, time_zone: str) -> Condition:
         time_zone: In which they are.
     """
     code = pending(dg.AutomationCondition.code_version_changed())
-    missing = dg.AutomationCondition.missing() & pending(dg.AutomationCondition.newly_missing())
-    wanted = (
-        pending(inputs_changed()).with_label("an input changed since it was last asked for")
-        | missing.with_label("missing")
-        | due(cron, time_zone, code)
-    )
+    wanted = pending(inputs_changed()) | never_asked_for() | due(cron, time_zone, code)
     return (wanted & possible()).with_label(
         f"made when its inputs change, and at {cron} {time_zone} where its code did"
     )
