@@ -11,6 +11,10 @@ target is running.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import and_
 from typing import Any
 
 import dagster as dg
@@ -112,8 +116,41 @@ def due(cron: str, time_zone: str, what: Condition) -> Condition:
     return pending(came, f"was waiting at {cron} {time_zone}") & what
 
 
+@dataclass(frozen=True)
+class LookBack:
+    """Inputs of which a day needs its own day, and of the days before what is there.
+
+    Attributes:
+        inputs: The inputs.
+        by_way_of: A table of the same days that neither they nor what looks back on them depend on
+            directly.
+    """
+
+    inputs: Sequence[dg.AssetKey]
+    by_way_of: dg.AssetKey
+
+
+def own_day_missing(key: dg.AssetKey, by_way_of: dg.AssetKey) -> Condition:
+    """Of an input that is looked back on, the partition of the same day is missing.
+
+    A day before it may be: one broken file would otherwise hold back every day that looks back on
+    it, a month of them. Between two assets that Dagster knows no dependency of, it maps days to the
+    same days; so this goes by way of a table that neither side depends on directly.
+
+    Args:
+        key: The input.
+        by_way_of: That table.
+    """
+    there = dg.AutomationCondition.asset_matches(key, dg.AutomationCondition.missing())
+    return dg.AutomationCondition.asset_matches(by_way_of, there).with_label(
+        f"its own day of {key.to_user_string()} is missing"
+    )
+
+
 def possible(
-    optional: dg.AssetSelection | None = None, step: dg.AssetSelection | None = None
+    optional: dg.AssetSelection | None = None,
+    step: dg.AssetSelection | None = None,
+    look_back: LookBack | None = None,
 ) -> Condition:
     """All that it needs is there, nothing of it is being made, and no audit of it failed.
 
@@ -131,32 +168,45 @@ def possible(
         step: The assets that one run makes together, whose inputs may come into being with them.
             Asked for together with its input otherwise, a report and its champion, the change of
             that input would have it made again.
+        look_back: Inputs of which it needs its own day alone.
     """
     missing = dg.AutomationCondition.missing()
     if step is not None:
         missing &= ~dg.AutomationCondition.will_be_requested()
     absent = dg.AutomationCondition.any_deps_match(missing)
+    if optional is not None:
+        absent = absent.ignore(optional)
+    if look_back is not None:
+        absent = absent.ignore(dg.AssetSelection.assets(*look_back.inputs))
     failed = dg.AutomationCondition.any_deps_match(
         dg.AutomationCondition.any_checks_match(
             dg.AutomationCondition.check_failed(), blocking_only=True
         )
     )
-    return (
-        ~(absent.ignore(optional) if optional else absent).with_label("an input is missing")
-        & ~failed.with_label("an audit of an input failed")
-        & ~dg.AutomationCondition.any_deps_in_progress()
-        & ~dg.AutomationCondition.in_progress()
-    ).with_label("possible now")
+    parts: list[Condition] = [
+        ~absent.with_label("an input is missing"),
+        ~failed.with_label("an audit of an input failed"),
+        ~dg.AutomationCondition.any_deps_in_progress(),
+        ~dg.AutomationCondition.in_progress(),
+    ]
+    if look_back is not None:
+        parts += [~own_day_missing(key, look_back.by_way_of) for key in look_back.inputs]
+    return reduce(and_, parts)
 
 
-def flow(change: Condition | None = None, optional: dg.AssetSelection | None = None) -> Condition:
+def flow(
+    change: Condition | None = None,
+    optional: dg.AssetSelection | None = None,
+    look_back: LookBack | None = None,
+) -> Condition:
     """As soon as something is to be made and can be.
 
     Args:
         change: What counts as a change of inputs; any change of any input if None.
         optional: Inputs that it can be made without.
+        look_back: Inputs of which it needs its own day alone.
     """
-    return (waiting(change) & possible(optional)).with_label(FLOWS)
+    return (waiting(change) & possible(optional, look_back=look_back)).with_label(FLOWS)
 
 
 def step_flow(step: dg.AssetSelection, sensor: str) -> Condition:
@@ -170,20 +220,28 @@ def step_flow(step: dg.AssetSelection, sensor: str) -> Condition:
     return (waiting(change) & possible(step=step)).with_label(FLOWS)
 
 
-def settled_flow() -> Condition:
+def settled_flow(look_back: LookBack | None = None) -> Condition:
     """As soon as something is to be made and can be, one tick later.
 
     For what hangs on a table both directly and through another asset of the same sensor: at the
     tick that sees the table's change, that other asset is not yet being made, and its change would
     have everything made twice.
+
+    Args:
+        look_back: Inputs of which it needs its own day alone.
     """
     what = waiting()
-    return (what & ~what.newly_true() & possible()).with_label(
+    return (what & ~what.newly_true() & possible(look_back=look_back)).with_label(
         "made when its inputs or code change, a tick later"
     )
 
 
-def timed(cron: str, time_zone: str, change: Condition | None = None) -> Condition:
+def timed(
+    cron: str,
+    time_zone: str,
+    optional: dg.AssetSelection | None = None,
+    look_back: LookBack | None = None,
+) -> Condition:
     """At a time, everything that was waiting for it, as soon as it can be made.
 
     A late file touches the features of 31 later days. As it comes, each file of a bad week would
@@ -192,10 +250,12 @@ def timed(cron: str, time_zone: str, change: Condition | None = None) -> Conditi
     Args:
         cron: The times.
         time_zone: In which they are.
-        change: What counts as a change of inputs; any change of any input if None.
+        optional: Inputs that it can be made without.
+        look_back: Inputs of which it needs its own day alone.
     """
     label = f"made at {cron} {time_zone} where its inputs or code changed"
-    return (due(cron, time_zone, waiting(change)) & possible()).with_label(label)
+    can = possible(optional, look_back=look_back)
+    return (due(cron, time_zone, waiting()) & can).with_label(label)
 
 
 def trained(cron: str, time_zone: str) -> Condition:

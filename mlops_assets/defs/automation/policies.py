@@ -30,8 +30,11 @@ GPU = "gpu"
 
 FLOW_OF_TABLES = "flow_of_tables"
 
-OPTIONAL = dg.AssetSelection.assets("features/weather_now")
+OPTIONAL_KEYS = frozenset({dg.AssetKey(["features", "weather_now"])})
+OPTIONAL = dg.AssetSelection.assets(*OPTIONAL_KEYS)
 """Features that come from another source than the events; a day is scored without them."""
+
+BY_WAY_OF = dg.AssetKey(["raw", "flights"])
 
 
 @dataclass(frozen=True)
@@ -70,21 +73,35 @@ def policy_of(spec: dg.AssetSpec) -> Policy | None:
         return Policy(None, _daily(12))
     if TABLES in spec.kinds:
         if spec.group_name == FEATURES:
-            return Policy(conditions.timed(settings().nightly, LOCAL_ZONE), _daily(8))
+            nightly = conditions.timed(settings().nightly, LOCAL_ZONE, look_back=_look_back(spec))
+            return Policy(nightly, _daily(8))
         return Policy(conditions.step_flow(STEP, FLOW_OF_TABLES), _daily(13))
-    return _of_problem(spec.key)
+    return _of_problem(spec)
 
 
-def _of_problem(key: dg.AssetKey) -> Policy | None:
+def _look_back(spec: dg.AssetSpec) -> conditions.LookBack | None:
+    """The daily inputs of an asset that it reads earlier days of too."""
+    inputs = [
+        dep.asset_key
+        for dep in spec.deps
+        if isinstance(dep.partition_mapping, dg.TimeWindowPartitionMapping)
+        and dep.partition_mapping.start_offset < 0
+        and dep.asset_key not in OPTIONAL_KEYS
+    ]
+    return conditions.LookBack(inputs, BY_WAY_OF) if inputs else None
+
+
+def _of_problem(spec: dg.AssetSpec) -> Policy | None:
     """What holds of an asset of a machine-learning problem."""
-    problem, name = key.path[0], key.path[-1]
+    problem, name = spec.key.path[0], spec.key.path[-1]
     monthly = settings().monthly
     if name.startswith("monitor_"):
-        return Policy(conditions.settled_flow(), _daily(10))
+        return Policy(conditions.settled_flow(_look_back(spec)), _daily(10))
     if name == "predictions":
-        return Policy(_scoring(dg.AssetSelection.assets([problem, "deployed_model"])), _daily(9))
+        deployed = dg.AssetSelection.assets([problem, "deployed_model"])
+        return Policy(_scoring(deployed, _look_back(spec)), _daily(9))
     found: dict[str, Condition] = {
-        "training_set": conditions.timed(monthly, LOCAL_ZONE),
+        "training_set": conditions.timed(monthly, LOCAL_ZONE, OPTIONAL),
         "model": conditions.trained(monthly, LOCAL_ZONE),
         "evaluation_report": conditions.settled_flow(),
         "champion": conditions.settled_flow(),
@@ -93,13 +110,14 @@ def _of_problem(key: dg.AssetKey) -> Policy | None:
     return Policy(found[name], _monthly()) if name in found else None
 
 
-def _scoring(deployed: dg.AssetSelection) -> Condition:
+def _scoring(deployed: dg.AssetSelection, look_back: conditions.LookBack | None) -> Condition:
     """Days as they can be scored; one that is scored keeps its scores under a new champion.
 
     What was predicted at the time is what monitors compare with the labels. Scored anew, a month
     would look as if the champion that it led to had been in force all along.
     """
-    return conditions.flow(conditions.inputs_changed(unmoved_by=deployed), optional=OPTIONAL)
+    changed = conditions.inputs_changed(unmoved_by=deployed)
+    return conditions.flow(changed, OPTIONAL, look_back)
 
 
 def _daily(hour: int) -> Freshness:
