@@ -23,6 +23,8 @@ STATE_FORMAT = 1
 MAIN = "main"
 BRANCH_NAME = r"\w[-\w]*"
 BRANCH_MARK = "lakefs_branch"
+HTTP_ADDRESS = r"^https?://[^/\s]+"
+CRON = r"^[\d*/,-]+( [\d*/,-]+){4}$"
 
 
 def _place(text: str) -> Path | str:
@@ -56,6 +58,17 @@ class Settings(BaseSettings):
         mlflow_tracking_uri: An MLflow registry's address; one in the state directory if None.
         dagster_home_given: Dagster's record; `dagster_home` says where it lies if None.
         profiles_file: The file of named profiles of what the pods of runs get.
+        ui_url: Where people open Dagster's UI, for the links in alerts.
+        alert_webhook_url: A webhook that takes Slack's form; the address is the secret.
+        alert_smtp_url: The mail server for alerts, with user and password.
+        alert_mail_from: Whom alerts by e-mail come from.
+        alert_mail_to: Who gets them, parted by commas.
+        alert_pagerduty_key: The routing key of a service that calls people.
+        alert_pagerduty_url: Where its events are posted.
+        metrics_pushgateway: Where `mlops-assets metrics --push` sends them.
+        metrics_token: What a scraper from another machine has to present.
+        nightly: When feature views that changed are made, as a cron expression in New York time.
+        monthly: When training sets that changed are made, likewise.
     """
 
     # Never by the fields' own names: `HOME` would become the state directory.
@@ -86,6 +99,27 @@ class Settings(BaseSettings):
     profiles_file: Path = Field(
         ROOT / "infra" / "k8s" / "base" / "profiles.yaml", validation_alias="MLOPS_PROFILES"
     )
+    ui_url: str | None = Field(None, validation_alias="MLOPS_UI_URL", pattern=HTTP_ADDRESS)
+    alert_webhook_url: SecretStr | None = Field(None, validation_alias="MLOPS_ALERT_WEBHOOK_URL")
+    alert_smtp_url: SecretStr | None = Field(None, validation_alias="MLOPS_ALERT_SMTP_URL")
+    alert_mail_from: str | None = Field(None, validation_alias="MLOPS_ALERT_MAIL_FROM")
+    alert_mail_to: str | None = Field(None, validation_alias="MLOPS_ALERT_MAIL_TO")
+    alert_pagerduty_key: SecretStr | None = Field(
+        None, validation_alias="MLOPS_ALERT_PAGERDUTY_KEY"
+    )
+    alert_pagerduty_url: str = Field(
+        "https://events.pagerduty.com/v2/enqueue",
+        validation_alias="MLOPS_ALERT_PAGERDUTY_URL",
+        pattern=HTTP_ADDRESS,
+    )
+    metrics_pushgateway: str | None = Field(
+        None, validation_alias="MLOPS_METRICS_PUSHGATEWAY", pattern=HTTP_ADDRESS
+    )
+    metrics_token: SecretStr | None = Field(
+        None, validation_alias="MLOPS_METRICS_TOKEN", min_length=16
+    )
+    nightly: str = Field("0 3 * * *", validation_alias="MLOPS_NIGHTLY", pattern=CRON)
+    monthly: str = Field("0 5 2 * *", validation_alias="MLOPS_MONTHLY", pattern=CRON)
 
     @property
     def environment(self) -> dict[str, str]:

@@ -52,7 +52,7 @@ def exit_code(arguments: Sequence[str]) -> int:
 
 
 def _failed(error: Exception, *, as_json: bool) -> int:
-    from mlops_assets.cli.faults import interrupted, links, sentence
+    from mlops_assets.components.faults import interrupted, links, sentence
     from mlops_assets.settings import SettingsError, settings
 
     chain = links(error)

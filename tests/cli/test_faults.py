@@ -8,16 +8,16 @@ from dagster import DagsterInvalidDefinitionError
 from dagster._utils.error import serializable_error_info_from_exc_info
 
 from mlops_assets.cli.execution import FailedRunError
-from mlops_assets.cli.faults import (
+from mlops_assets.cli.faults import CommandError
+from mlops_assets.components.contract import ContractError
+from mlops_assets.components.faults import (
     SENTENCES,
-    CommandError,
     Link,
     interrupted,
     links,
     recorded_links,
     sentence,
 )
-from mlops_assets.components.contract import ContractError
 from mlops_assets.compute.profiles import ProfileError
 from mlops_assets.compute.run_launcher import LaunchError
 from mlops_assets.lake import (
