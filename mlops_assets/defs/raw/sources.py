@@ -9,11 +9,17 @@ from __future__ import annotations
 import importlib.util
 from datetime import date
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from mlops_assets.defs.raw.contracts import CONTRACTS
+from mlops_assets.defs.resources import connect
+from mlops_assets.lake import UnreachableLakeError
 from mlops_assets.settings import Settings, settings
-from mlops_assets.sources.errors import SourceError
+from mlops_assets.sources.errors import SourceError, SourceUnavailableError
 from mlops_assets.sources.folder import WholeFiles
+from mlops_assets.sources.landing import LandingArea
 from mlops_assets.sources.source import Source
+from mlops_assets.sources.storage import LakeStorage, LocalStorage, RemoteStorage, Storage
 from mlops_assets.sources.window import DayWindow
 
 SPAN = DayWindow(date(2013, 1, 1), date(2013, 12, 31))
@@ -50,14 +56,34 @@ def configured(found: Settings) -> Source:
 
     Raises:
         SourceError: It cannot be opened.
+        SettingsError: The lake that the landing area is in is not configured.
     """
-    return folder(found.source or bundled_directory())
+    source = _source(found)
+    if found.landing is None:
+        return source
+    return LandingArea(_storage(found, found.landing), CONTRACTS, SPAN, source)
 
 
 def source() -> Source:
-    """The source of this process's settings.
-
-    Raises:
-        SourceError: It cannot be opened.
-    """
+    """The source of this process's settings; see `configured`."""
     return configured(settings())
+
+
+def _source(found: Settings) -> Source:
+    if not isinstance(found.source, str):
+        return folder(found.source or bundled_directory())
+    raise SourceError(f"MLOPS_SOURCE {found.source} is no source that is known.")
+
+
+def _storage(found: Settings, landing: Path | str) -> Storage:
+    if isinstance(landing, Path):
+        return LocalStorage(landing)
+    address = urlsplit(landing)
+    if address.scheme != "lakefs":
+        return RemoteStorage(landing)
+    prefix = address.path.strip("/")
+    try:
+        lake = connect(found)
+    except UnreachableLakeError as error:
+        raise SourceUnavailableError(str(error)) from error
+    return LakeStorage(lake, address.netloc, f"{prefix}/" if prefix else "")
