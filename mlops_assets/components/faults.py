@@ -31,6 +31,7 @@ SENTENCES = {
     "ProfileError",
     "SettingsError",
     "SourceError",
+    "SourceUnavailableError",
     "StoreFormatError",
     "TrackingError",
     "UnreachableLakeError",

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import dagster as dg
 import pytest
-from simulated_history import DAYS, History, asset, audit, days
+from simulated_history import History, asset, audit, days
 
 from mlops_assets.defs.automation import conditions
 

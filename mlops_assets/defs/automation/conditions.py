@@ -11,6 +11,10 @@ target is running.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import and_
 from typing import Any
 
 import dagster as dg
@@ -24,7 +28,7 @@ STARTED_BY = "mlops/started_by"
 FLOWS = "made when its inputs or code change"
 
 
-def pending(change: Condition) -> Condition:
+def pending(change: Condition, label: str = "not asked for since") -> Condition:
     """What changed since it was last asked for: being asked for settles a change, nothing else.
 
     `since_last_handled` takes any materialization for settling. Of a change that comes while the
@@ -36,8 +40,10 @@ def pending(change: Condition) -> Condition:
 
     Args:
         change: True on the tick that sees the change.
+        label: What the UI calls it.
     """
-    return change.since(dg.AutomationCondition.newly_requested() & ~change)
+    settled = dg.AutomationCondition.newly_requested() & ~change
+    return change.since(settled).with_label(label)
 
 
 def inputs_changed(unmoved_by: dg.AssetSelection | None = None) -> Condition:
@@ -50,7 +56,7 @@ def inputs_changed(unmoved_by: dg.AssetSelection | None = None) -> Condition:
         unmoved_by: Inputs whose changes leave finished partitions as they are.
     """
     changed = dg.AutomationCondition.any_deps_match(dg.AutomationCondition.data_version_changed())
-    return changed.ignore(unmoved_by) if unmoved_by else changed
+    return (changed.ignore(unmoved_by) if unmoved_by else changed).with_label("an input changed")
 
 
 def step_inputs_changed(step: dg.AssetSelection, sensor: str) -> Condition:
@@ -86,14 +92,12 @@ def waiting(change: Condition | None = None) -> Condition:
         change: What counts as a change of inputs; any change of any input if None.
     """
     inputs = inputs_changed() if change is None else change
-    changed = (
-        inputs.with_label("an input changed")
-        | dg.AutomationCondition.code_version_changed().with_label("its code changed")
-    ).with_label("changed")
-    missing = dg.AutomationCondition.missing() & pending(dg.AutomationCondition.newly_missing())
-    return (pending(changed).with_label("changed since it was last asked for")) | (
-        missing.with_label("missing")
-    )
+    return pending(inputs | dg.AutomationCondition.code_version_changed()) | never_asked_for()
+
+
+def never_asked_for() -> Condition:
+    """What is missing, from when it is first seen to be until it is asked for or made."""
+    return dg.AutomationCondition.missing() & pending(dg.AutomationCondition.newly_missing())
 
 
 def due(cron: str, time_zone: str, what: Condition) -> Condition:
@@ -109,12 +113,44 @@ def due(cron: str, time_zone: str, what: Condition) -> Condition:
         what: What waits for them.
     """
     came = dg.AutomationCondition.cron_tick_passed(cron, time_zone) & what
-    label = f"was waiting at {cron} {time_zone}"
-    return came.since(dg.AutomationCondition.newly_requested() & ~came).with_label(label) & what
+    return pending(came, f"was waiting at {cron} {time_zone}") & what
+
+
+@dataclass(frozen=True)
+class LookBack:
+    """Inputs of which a day needs its own day, and of the days before what is there.
+
+    Attributes:
+        inputs: The inputs.
+        by_way_of: A table of the same days that neither they nor what looks back on them depend on
+            directly.
+    """
+
+    inputs: Sequence[dg.AssetKey]
+    by_way_of: dg.AssetKey
+
+
+def own_day_missing(key: dg.AssetKey, by_way_of: dg.AssetKey) -> Condition:
+    """Of an input that is looked back on, the partition of the same day is missing.
+
+    A day before it may be: one broken file would otherwise hold back every day that looks back on
+    it, a month of them. Between two assets that Dagster knows no dependency of, it maps days to the
+    same days; so this goes by way of a table that neither side depends on directly.
+
+    Args:
+        key: The input.
+        by_way_of: That table.
+    """
+    there = dg.AutomationCondition.asset_matches(key, dg.AutomationCondition.missing())
+    return dg.AutomationCondition.asset_matches(by_way_of, there).with_label(
+        f"its own day of {key.to_user_string()} is missing"
+    )
 
 
 def possible(
-    optional: dg.AssetSelection | None = None, step: dg.AssetSelection | None = None
+    optional: dg.AssetSelection | None = None,
+    step: dg.AssetSelection | None = None,
+    look_back: LookBack | None = None,
 ) -> Condition:
     """All that it needs is there, nothing of it is being made, and no audit of it failed.
 
@@ -132,32 +168,45 @@ def possible(
         step: The assets that one run makes together, whose inputs may come into being with them.
             Asked for together with its input otherwise, a report and its champion, the change of
             that input would have it made again.
+        look_back: Inputs of which it needs its own day alone.
     """
     missing = dg.AutomationCondition.missing()
     if step is not None:
         missing &= ~dg.AutomationCondition.will_be_requested()
     absent = dg.AutomationCondition.any_deps_match(missing)
+    if optional is not None:
+        absent = absent.ignore(optional)
+    if look_back is not None:
+        absent = absent.ignore(dg.AssetSelection.assets(*look_back.inputs))
     failed = dg.AutomationCondition.any_deps_match(
         dg.AutomationCondition.any_checks_match(
             dg.AutomationCondition.check_failed(), blocking_only=True
         )
     )
-    return (
-        ~(absent.ignore(optional) if optional else absent).with_label("an input is missing")
-        & ~failed.with_label("an audit of an input failed")
-        & ~dg.AutomationCondition.any_deps_in_progress()
-        & ~dg.AutomationCondition.in_progress()
-    ).with_label("possible now")
+    parts: list[Condition] = [
+        ~absent.with_label("an input is missing"),
+        ~failed.with_label("an audit of an input failed"),
+        ~dg.AutomationCondition.any_deps_in_progress(),
+        ~dg.AutomationCondition.in_progress(),
+    ]
+    if look_back is not None:
+        parts += [~own_day_missing(key, look_back.by_way_of) for key in look_back.inputs]
+    return reduce(and_, parts)
 
 
-def flow(change: Condition | None = None, optional: dg.AssetSelection | None = None) -> Condition:
+def flow(
+    change: Condition | None = None,
+    optional: dg.AssetSelection | None = None,
+    look_back: LookBack | None = None,
+) -> Condition:
     """As soon as something is to be made and can be.
 
     Args:
         change: What counts as a change of inputs; any change of any input if None.
         optional: Inputs that it can be made without.
+        look_back: Inputs of which it needs its own day alone.
     """
-    return (waiting(change) & possible(optional)).with_label(FLOWS)
+    return (waiting(change) & possible(optional, look_back=look_back)).with_label(FLOWS)
 
 
 def step_flow(step: dg.AssetSelection, sensor: str) -> Condition:
@@ -171,20 +220,28 @@ def step_flow(step: dg.AssetSelection, sensor: str) -> Condition:
     return (waiting(change) & possible(step=step)).with_label(FLOWS)
 
 
-def settled_flow() -> Condition:
+def settled_flow(look_back: LookBack | None = None) -> Condition:
     """As soon as something is to be made and can be, one tick later.
 
     For what hangs on a table both directly and through another asset of the same sensor: at the
     tick that sees the table's change, that other asset is not yet being made, and its change would
     have everything made twice.
+
+    Args:
+        look_back: Inputs of which it needs its own day alone.
     """
     what = waiting()
-    return (what & ~what.newly_true() & possible()).with_label(
+    return (what & ~what.newly_true() & possible(look_back=look_back)).with_label(
         "made when its inputs or code change, a tick later"
     )
 
 
-def timed(cron: str, time_zone: str, change: Condition | None = None) -> Condition:
+def timed(
+    cron: str,
+    time_zone: str,
+    optional: dg.AssetSelection | None = None,
+    look_back: LookBack | None = None,
+) -> Condition:
     """At a time, everything that was waiting for it, as soon as it can be made.
 
     A late file touches the features of 31 later days. As it comes, each file of a bad week would
@@ -193,10 +250,12 @@ def timed(cron: str, time_zone: str, change: Condition | None = None) -> Conditi
     Args:
         cron: The times.
         time_zone: In which they are.
-        change: What counts as a change of inputs; any change of any input if None.
+        optional: Inputs that it can be made without.
+        look_back: Inputs of which it needs its own day alone.
     """
     label = f"made at {cron} {time_zone} where its inputs or code changed"
-    return (due(cron, time_zone, waiting(change)) & possible()).with_label(label)
+    can = possible(optional, look_back=look_back)
+    return (due(cron, time_zone, waiting()) & can).with_label(label)
 
 
 def trained(cron: str, time_zone: str) -> Condition:
@@ -210,12 +269,7 @@ def trained(cron: str, time_zone: str) -> Condition:
         time_zone: In which they are.
     """
     code = pending(dg.AutomationCondition.code_version_changed())
-    missing = dg.AutomationCondition.missing() & pending(dg.AutomationCondition.newly_missing())
-    wanted = (
-        pending(inputs_changed()).with_label("an input changed since it was last asked for")
-        | missing.with_label("missing")
-        | due(cron, time_zone, code)
-    )
+    wanted = pending(inputs_changed()) | never_asked_for() | due(cron, time_zone, code)
     return (wanted & possible()).with_label(
         f"made when its inputs change, and at {cron} {time_zone} where its code did"
     )
