@@ -136,7 +136,14 @@ class Landing:
         stream: IO[bytes]
         with self.log.open("ab") as stream:
             self._daemon = subprocess.Popen(
-                [sys.executable, "-m", "dagster._daemon", "run", "-w", str(ROOT / "workspace.yaml")],
+                [
+                    sys.executable,
+                    "-m",
+                    "dagster._daemon",
+                    "run",
+                    "-w",
+                    str(ROOT / "workspace.yaml"),
+                ],
                 env=self.environment,
                 stdout=stream,
                 stderr=stream,
