@@ -207,15 +207,18 @@ def step_flow(step: dg.AssetSelection, sensor: str) -> Condition:
     return (waiting(change) & possible(Needs(step=step))).with_label(FLOWS)
 
 
-def settled_flow() -> Condition:
+def settled_flow(needs: Needs = ALL) -> Condition:
     """As soon as something is to be made and can be, one tick later.
 
     For what hangs on a table both directly and through another asset of the same sensor: at the
     tick that sees the table's change, that other asset is not yet being made, and its change would
     have everything made twice.
+
+    Args:
+        needs: What it cannot be made without.
     """
     what = waiting()
-    return (what & ~what.newly_true() & possible()).with_label(
+    return (what & ~what.newly_true() & possible(needs)).with_label(
         "made when its inputs or code change, a tick later"
     )
 

@@ -82,7 +82,7 @@ def _of_problem(spec: dg.AssetSpec) -> Policy | None:
     name = spec.key.path[-1]
     monthly = settings().monthly
     if name.startswith("monitor_"):
-        return Policy(conditions.settled_flow(), _daily(10))
+        return Policy(conditions.settled_flow(_needs(spec)), _daily(10))
     if name == "predictions":
         return Policy(_scoring(spec), _daily(9))
     found: dict[str, Condition] = {
