@@ -17,10 +17,9 @@ from typing import Any
 
 import dagster as dg
 
-Condition = dg.AutomationCondition[Any]
+from mlops_assets.defs.automation.run_tags import STARTED_BY
 
-STARTED_BY = "mlops/started_by"
-"""The tag by which a run names the schedule or sensor that started it."""
+Condition = dg.AutomationCondition[Any]
 
 
 FLOWS = "made when its inputs or code change"
