@@ -24,6 +24,7 @@ from mlops_assets.components.tag_rules import (
     matching_version,
     of_version,
 )
+from mlops_assets.defs.automation.run_tags import started_by
 from mlops_assets.defs.resources import find_lake, find_registry
 from mlops_assets.lake import Lake, LakeError, changed_between
 from mlops_assets.lake.tags import newest_before
@@ -37,7 +38,6 @@ RULES = TagRules.read(Path(__file__).with_name("tag_rules.yaml"), ROOT)
 RED_AFTER = 3
 """After so many failures in a row of a source the sensor's ticks fail, which the UI shows red."""
 
-STARTED_BY = "mlops/started_by"
 TAG = "mlops/tag"
 
 
@@ -171,7 +171,7 @@ def _start(instance: dg.DagsterInstance, graph: dg.AssetGraph, tagged: Tagged) -
             instance,
             graph,
             selected.targets,
-            {STARTED_BY: "tags", TAG: tagged.name},
+            {**started_by("tags"), TAG: tagged.name},
             name=tagged.backfill,
             title=f"{tagged.rule}: {tagged.name}",
         )
