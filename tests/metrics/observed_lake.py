@@ -40,7 +40,7 @@ MEASURED: dict[str, list[Sample]] = {
     ],
     "drift": [
         Sample.of("psi", 0.41, feature="weather_now__temperature", days="1"),
-        Sample.of("psi_limit", 0.2, feature="weather_now__temperature", days="1"),
+        Sample.of("psi_limit", 0.2, feature="weather_now__temperature"),
         Sample.of("ks", 0.33, feature="weather_now__temperature", days="1"),
         Sample.of("alarms", 1.0),
         Sample.of("alarm", 1.0, subject="weather_now__temperature"),
