@@ -39,6 +39,8 @@ PATIENCE_SECONDS = 900
 QUIET_SECONDS = 100
 """Nothing is under way and nothing begins for so long: the night comes every minute here."""
 
+DAEMON = (sys.executable, "-m", "dagster._daemon", "run")
+
 SENSORS = ("arrivals", "flow_of_tables", "flow_of_models", "flow_of_data")
 
 
