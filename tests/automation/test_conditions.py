@@ -363,9 +363,9 @@ def test_a_missing_optional_input_holds_nothing_back_and_is_followed_when_it_com
     assert history.tick() == days("scores", "3")
 
 
-def test_an_input_that_moves_nothing_is_needed_all_the_same() -> None:
+def test_a_scored_day_stays_as_it_is_under_a_new_model_and_new_code() -> None:
     model = dg.AssetSelection.assets("model")
-    condition = conditions.flow(conditions.inputs_changed(unmoved_by=model))
+    condition = conditions.scoring(unmoved_by=model)
     by_month = dg.AssetDep("model", partition_mapping=dg.TimeWindowPartitionMapping())
     history = History(
         [
@@ -381,6 +381,11 @@ def test_an_input_that_moves_nothing_is_needed_all_the_same() -> None:
     assert history.tick() == days("scores", "3")
     history.ends(history.begins(days("scores", "3")), "x")
     history.arrives("model", "new champion", "2013-06")
+    assert history.tick() == set()
+    history.assets = [
+        *history.assets[:2],
+        asset("scores", condition, deps=["spine", by_month], code="2"),
+    ]
     assert history.tick() == set()
     history.arrives("spine", "a", "2013-06-04")
     assert history.tick() == days("scores", "4")
@@ -472,8 +477,8 @@ def test_the_code_of_models_takes_effect_at_the_months_time() -> None:
         conditions.step_flow(dg.AssetSelection.groups("staging", "marts"), SENSOR),
         conditions.settled_flow(),
         conditions.timed(*NIGHTLY),
-        conditions.flow(
-            conditions.inputs_changed(unmoved_by=dg.AssetSelection.assets("model")),
+        conditions.scoring(
+            dg.AssetSelection.assets("model"),
             conditions.Needs(
                 optional=[dg.AssetKey("weather")],
                 looked_back_on=[dg.AssetKey("mart"), dg.AssetKey("weather")],

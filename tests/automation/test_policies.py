@@ -122,7 +122,7 @@ def test_nothing_is_on_by_accident_and_everything_is_described(
         ("p/evaluation_report", set(), "p", "made when its inputs or code change, a tick later"),
         ("p/champion", set(), "p", "made when its inputs or code change, a tick later"),
         ("p/deployed_model", set(), "p", "made when its inputs or code change"),
-        ("p/predictions", set(), "p", "made when its inputs or code change"),
+        ("p/predictions", set(), "p", "made when its inputs change, by the model that is deployed"),
         ("p/monitor_drift", set(), "p", "made when its inputs or code change, a tick later"),
     ],
 )
