@@ -38,7 +38,7 @@ help: ## Show this list
 .env:
 	@state=$$($(PYTHON) -c 'import os, sys; print(os.path.abspath(sys.argv[1]))' $(STATE)); \
 	printf '%s\n' "MLOPS_HOME=$$state" "DAGSTER_HOME=$${DAGSTER_HOME:-$$state/dagster}" \
-		"DAGSTER_EVENT_BATCH_SIZE=500" > $@
+		"DAGSTER_EVENT_BATCH_SIZE=500" "DAGSTER_AUTOMATION_TICK_SETTLE_SECONDS=1" > $@
 
 run: .venv/.product .env ## Run the main job: a year of flights from raw data to evaluated models
 	@$(BIN)/mlops-assets run

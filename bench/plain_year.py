@@ -13,14 +13,15 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlops_assets.components.contract import Contract, DayWindow, enforce
+from mlops_assets.components.contract import Contract, enforce
 from mlops_assets.components.partition_files import FILE, write_partitions, write_table
 from mlops_assets.components.quarantine import verdict
 from mlops_assets.defs.raw import contracts, sources
+from mlops_assets.sources.source import Rows
+from mlops_assets.sources.window import DayWindow
 
 if TYPE_CHECKING:
     import duckdb
-    import pyarrow as pa
 
 ENTITIES = {
     "carrier_history": ("origin", "carrier"),
@@ -73,24 +74,21 @@ def make_tables(window: DayWindow, folder: Path) -> None:
 
 
 def _ingest(connection: duckdb.DuckDBPyConnection, window: DayWindow, folder: Path) -> None:
-    source = sources.bundled_directory()
-    first, last = window.first, window.last
-    _keep(connection, contracts.FLIGHTS, sources.read_flights(source, first, last), folder, window)
-    _keep(connection, contracts.WEATHER, sources.read_weather(source, first, last), folder, window)
-    _keep(connection, contracts.PLANES, sources.read_planes(source), folder)
-    _keep(connection, contracts.AIRPORTS, sources.read_airports(source), folder)
-    _keep(connection, contracts.AIRLINES, sources.read_airlines(source), folder)
+    source = sources.folder(sources.bundled_directory())
+    for contract in contracts.CONTRACTS.values():
+        days = window if contract.days else None
+        _keep(connection, contract, source.read(contract, days).complete(), folder, days)
 
 
 def _keep(
     connection: duckdb.DuckDBPyConnection,
     contract: Contract,
-    rows: pa.Table,
+    rows: Rows,
     folder: Path,
     window: DayWindow | None = None,
 ) -> None:
     """Check the rows, write those that pass and those that do not, and load the former."""
-    checked = enforce(contract, rows, window)
+    checked = enforce(contract, rows.table, window, rows.days)
     judged = verdict(contract.table, contract.max_quarantined_share, checked.counts(window))
     if not judged.passed:
         raise FailedTestError(judged.sentence)

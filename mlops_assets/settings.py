@@ -13,8 +13,9 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import Annotated
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -22,6 +23,16 @@ STATE_FORMAT = 1
 MAIN = "main"
 BRANCH_NAME = r"\w[-\w]*"
 BRANCH_MARK = "lakefs_branch"
+HTTP_ADDRESS = r"^https?://[^/\s]+"
+CRON = r"^[\d*/,-]+( [\d*/,-]+){4}$"
+
+
+def _place(text: str) -> Path | str:
+    return text if "://" in text else Path(text)
+
+
+Place = Annotated[Path | str, BeforeValidator(_place)]
+"""A folder, or an address of something else."""
 
 
 class SettingsError(Exception):
@@ -33,7 +44,11 @@ class Settings(BaseSettings):
 
     Attributes:
         home: The state directory; deleting it resets everything.
-        source: The folder of the flight data's CSV files; the packaged year 2013 if None.
+        source: Where raw data comes from: a folder of CSV files or an address; the packaged year
+            2013 if None.
+        source_password: The password of a source's database.
+        source_cursor: The column of a source's tables that tells when a row was last changed.
+        landing: Where files of single days are put down, a folder or an address.
         lakefs_endpoint: A lakeFS server's address; the embedded server if None.
         lakefs_access_key_id: The name of the key for that server.
         lakefs_secret_access_key: The key for that server.
@@ -43,6 +58,17 @@ class Settings(BaseSettings):
         mlflow_tracking_uri: An MLflow registry's address; one in the state directory if None.
         dagster_home_given: Dagster's record; `dagster_home` says where it lies if None.
         profiles_file: The file of named profiles of what the pods of runs get.
+        ui_url: Where people open Dagster's UI, for the links in alerts.
+        alert_webhook_url: A webhook that takes Slack's form; the address is the secret.
+        alert_smtp_url: The mail server for alerts, with user and password.
+        alert_mail_from: Whom alerts by e-mail come from.
+        alert_mail_to: Who gets them, parted by commas.
+        alert_pagerduty_key: The routing key of a service that calls people.
+        alert_pagerduty_url: Where its events are posted.
+        metrics_pushgateway: Where `mlops-assets metrics --push` sends them.
+        metrics_token: What a scraper from another machine has to present.
+        nightly: When feature views that changed are made, as a cron expression in New York time.
+        monthly: When training sets that changed are made, likewise.
     """
 
     # Never by the fields' own names: `HOME` would become the state directory.
@@ -50,7 +76,10 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
 
     home: Path = Field(ROOT / ".mlops", validation_alias="MLOPS_HOME")
-    source: Path | None = Field(None, validation_alias="MLOPS_SOURCE")
+    source: Place | None = Field(None, validation_alias="MLOPS_SOURCE")
+    source_password: SecretStr | None = Field(None, validation_alias="MLOPS_SOURCE_PASSWORD")
+    source_cursor: str = Field("updated_at", validation_alias="MLOPS_SOURCE_CURSOR")
+    landing: Place | None = Field(None, validation_alias="MLOPS_LANDING")
     lakefs_endpoint: str | None = Field(None, validation_alias="LAKECTL_SERVER_ENDPOINT_URL")
     lakefs_access_key_id: str | None = Field(
         None, validation_alias="LAKECTL_CREDENTIALS_ACCESS_KEY_ID"
@@ -70,6 +99,42 @@ class Settings(BaseSettings):
     profiles_file: Path = Field(
         ROOT / "infra" / "k8s" / "base" / "profiles.yaml", validation_alias="MLOPS_PROFILES"
     )
+    ui_url: str | None = Field(None, validation_alias="MLOPS_UI_URL", pattern=HTTP_ADDRESS)
+    alert_webhook_url: SecretStr | None = Field(None, validation_alias="MLOPS_ALERT_WEBHOOK_URL")
+    alert_smtp_url: SecretStr | None = Field(None, validation_alias="MLOPS_ALERT_SMTP_URL")
+    alert_mail_from: str | None = Field(None, validation_alias="MLOPS_ALERT_MAIL_FROM")
+    alert_mail_to: str | None = Field(None, validation_alias="MLOPS_ALERT_MAIL_TO")
+    alert_pagerduty_key: SecretStr | None = Field(
+        None, validation_alias="MLOPS_ALERT_PAGERDUTY_KEY"
+    )
+    alert_pagerduty_url: str = Field(
+        "https://events.pagerduty.com/v2/enqueue",
+        validation_alias="MLOPS_ALERT_PAGERDUTY_URL",
+        pattern=HTTP_ADDRESS,
+    )
+    metrics_pushgateway: str | None = Field(
+        None, validation_alias="MLOPS_METRICS_PUSHGATEWAY", pattern=HTTP_ADDRESS
+    )
+    metrics_token: SecretStr | None = Field(
+        None, validation_alias="MLOPS_METRICS_TOKEN", min_length=16
+    )
+    nightly: str = Field("0 3 * * *", validation_alias="MLOPS_NIGHTLY", pattern=CRON)
+    monthly: str = Field("0 5 2 * *", validation_alias="MLOPS_MONTHLY", pattern=CRON)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The settings as a child process is to read them, wherever it starts."""
+        places = {"MLOPS_SOURCE": self.source, "MLOPS_LANDING": self.landing}
+        return {
+            "MLOPS_HOME": str(self.home),
+            "LAKEFS_BRANCH": self.lakefs_branch,
+            **{name: str(place) for name, place in places.items() if place is not None},
+        }
+
+    @property
+    def downloads(self) -> Path:
+        """Files of sources that were fetched, or are being fetched."""
+        return self.home / "downloads"
 
     @property
     def branch_home(self) -> Path:
@@ -128,10 +193,15 @@ def settings() -> Settings:
     places = {
         "home": found.home,
         "source": found.source,
+        "landing": found.landing,
         "profiles_file": found.profiles_file,
     }
     return found.model_copy(
-        update={name: place and place.expanduser().absolute() for name, place in places.items()}
+        update={
+            name: place.expanduser().absolute()
+            for name, place in places.items()
+            if isinstance(place, Path)
+        }
     )
 
 

@@ -6,6 +6,7 @@ The real months before the first model take minutes to build.
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
@@ -26,13 +27,15 @@ ROWS = 4_000
 DECLARATION = ROOT / "mlops_assets/defs/flight_delay/defs.yaml"
 
 
-def publish_training_set(installation: Installation, folder: Path) -> None:
-    """Publish and record the training set of `MONTH`, with rows of `ORIGIN`.
+def publish_training_set(
+    installation: Installation, folder: Path, origins: Sequence[str] = (ORIGIN,)
+) -> None:
+    """Publish and record the training set of `MONTH`, with rows of some airports.
 
     Without the record the UI would ask before it trains on rows that it has not heard of.
     """
     folder.mkdir(parents=True)
-    pq.write_table(made_up_rows(), folder / FILE)
+    pq.write_table(pa.concat_tables(map(made_up_rows, origins)), folder / FILE)
     key = TablePartition("flight_delay/training_set", Partition.of({"month": MONTH}))
     with installation.lake.transaction("tx-made-up-rows", [key.table]) as transaction:
         transaction.write({key: (describe_tables([folder])[folder], folder)})
@@ -42,7 +45,7 @@ def publish_training_set(installation: Installation, folder: Path) -> None:
     )
 
 
-def made_up_rows() -> pa.Table:
+def made_up_rows(origin: str = ORIGIN) -> pa.Table:
     """Flights that are the later the longer their route, of two months."""
     problem = MlProblem.model_validate(yaml.safe_load(DECLARATION.read_text())["attributes"])
     columns = problem.training_set(ROOT / problem.project).columns
@@ -60,7 +63,7 @@ def made_up_rows() -> pa.Table:
                 "predicted_at": departure - timedelta(hours=2),
                 "flight_number": number,
                 "flight_date": day,
-                "origin": ORIGIN,
+                "origin": origin,
                 "carrier": draw.choice(["AA", "DL", "UA"]),
                 "dest": "ATL",
                 "tail_number": "N1",

@@ -157,7 +157,7 @@ class Backfills:
                 )
         elif not alive(self.instance):
             home = self.settings.home
-            own = child(["-m", DAEMON], self.log, home, environment(self.settings))
+            own = child(["-m", DAEMON], self.log, home, self.settings.environment)
             self.daemon.append(self.stack.enter_context(own))
 
     def _leave(self, following: Following) -> str:
@@ -379,12 +379,6 @@ def cancel(backfill_id: str, *, debug: bool) -> str:
             else f"what it made lies on {branch}: `mlops-assets branch drop {branch}` removes it."
         )
         return f"backfill {name} has ended; {stays}"
-
-
-def environment(found: Settings) -> dict[str, str]:
-    """The settings as a daemon's children are to read them, wherever they start."""
-    source = {} if found.source is None else {"MLOPS_SOURCE": str(found.source)}
-    return {"MLOPS_HOME": str(found.home), "LAKEFS_BRANCH": found.lakefs_branch, **source}
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from mlops_assets.cli.check import Check, passed, problem
-from mlops_assets.cli.faults import links, sentence
+from mlops_assets.components.faults import links, sentence
 from mlops_assets.settings import Settings, SettingsError, open_state, settings
 
 if TYPE_CHECKING:

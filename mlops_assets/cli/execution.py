@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from mlops_assets.cli.faults import CommandError, interrupted
+from mlops_assets.cli.faults import CommandError
 from mlops_assets.cli.watch import RunWatch
+from mlops_assets.components.faults import interrupted
 
 if TYPE_CHECKING:
     import dagster as dg

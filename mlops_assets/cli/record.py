@@ -79,4 +79,7 @@ def open_record(settings: Settings) -> Path:
     os.environ["DAGSTER_HOME"] = str(home)
     # Stored one by one, the events of a year of partitions took half of the main job's time.
     os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", str(EVENTS_AT_ONCE))
+    # Above zero, a tick of automation sees what was recorded before it and leaves the rest to the
+    # next. By default that next tick saw once more what had been recorded during this one.
+    os.environ.setdefault("DAGSTER_AUTOMATION_TICK_SETTLE_SECONDS", "1")
     return home

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from mlops_assets.cli.faults import Link, recorded_links, sentence
+from mlops_assets.components.faults import Link, recorded_links, sentence
 
 if TYPE_CHECKING:
     from dagster import DagsterEvent, EventLogEntry

@@ -6,13 +6,14 @@ months may be made in any order and an older one moves no newer one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from mlops_assets.lake import MissingPartitionError, Partition, Snapshot, TablePartition, find_file
+from mlops_assets.lake import MissingPartitionError, Snapshot, find_file
 from mlops_assets.ml.decision import Decision, Judgement, ModelPin, decide, ordered
 from mlops_assets.ml.labels import UnusableRowsError
 from mlops_assets.ml.model import Model
@@ -24,9 +25,12 @@ from mlops_assets.tracking.results import (
     MODEL_FILE,
     REPORT,
     Place,
+    model_key,
 )
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import pyarrow as pa
 
     from mlops_assets.ml.comparison import Comparison
@@ -68,9 +72,9 @@ class Contest:
         """
         candidate = _candidate(snapshot, place)
         gates = _gates(snapshot, place, candidate)
-        previous = self._in_force_before(snapshot, place)
+        previous = in_force_before(snapshot, place, self.decided)
         if order is not None:
-            _model(snapshot, place.problem, order.model)
+            Model.from_ubj(read_model(snapshot, place.problem, order.model))
             decision = ordered(candidate, gates, previous, order.model, order.reason)
         else:
             comparison = None
@@ -79,22 +83,6 @@ class Contest:
             decision = decide(candidate, gates, previous, comparison)
         self.decided[place] = decision
         return decision
-
-    def _in_force_before(self, snapshot: Snapshot, place: Place) -> ModelPin | None:
-        """The champion of the newest earlier month, this step's own decisions included."""
-        stored = snapshot.stored(place.table(CHAMPION).table).values()
-        earlier = [
-            found
-            for found in {*(Place.of(part.key) for part in stored), *self.decided}
-            if found.segment == place.segment and found.month < place.month
-        ]
-        if not earlier:
-            return None
-        newest = max(earlier)
-        if newest in self.decided:
-            return self.decided[newest].champion
-        content = snapshot.read(newest.table(CHAMPION), CHAMPION_FILE)
-        return Decision.from_json(content).champion
 
     def _compare(
         self,
@@ -107,16 +95,15 @@ class Contest:
         """Both models on the same rows; None where the champion's features are not there."""
         from mlops_assets.ml.comparison import compare
 
+        def scores(pin: ModelPin) -> npt.NDArray[np.float64]:
+            return Model.from_ubj(read_model(snapshot, problem, pin)).predict(rows)
+
         try:
-            champion_scores = _model(snapshot, problem, champion).predict(rows)
+            champion_scores = scores(champion)
         except UnusableRowsError:
             return None
-        return compare(
-            rows[self.label].to_numpy(zero_copy_only=False),
-            _model(snapshot, problem, candidate).predict(rows),
-            champion_scores,
-            seed=self.seed,
-        )
+        labels = rows[self.label].to_numpy(zero_copy_only=False)
+        return compare(labels, scores(candidate), champion_scores, seed=self.seed)
 
 
 @dataclass(frozen=True)
@@ -192,7 +179,36 @@ def _gates(snapshot: Snapshot, place: Place, candidate: ModelPin) -> tuple[GateR
     return judgement.gates
 
 
-def _model(snapshot: Snapshot, problem: str, pin: ModelPin) -> Model:
-    key = TablePartition(f"{problem}/{MODEL}", Partition.from_path(pin.partition))
+def in_force_before(
+    snapshot: Snapshot, place: Place, decided: Mapping[Place, Decision] = MappingProxyType({})
+) -> ModelPin | None:
+    """The champion of the newest earlier month of a segment; None if there is none.
+
+    Args:
+        snapshot: The pin.
+        place: Month and segment of a problem.
+        decided: What has been decided and is not at the pin yet.
+    """
+    stored = snapshot.stored(place.table(CHAMPION).table).values()
+    earlier = [
+        found
+        for found in {*(Place.of(part.key) for part in stored), *decided}
+        if found.segment == place.segment and found.month < place.month
+    ]
+    if not earlier:
+        return None
+    newest = max(earlier)
+    if newest in decided:
+        return decided[newest].champion
+    return Decision.from_json(snapshot.read(newest.table(CHAMPION), CHAMPION_FILE)).champion
+
+
+def read_model(snapshot: Snapshot, problem: str, pin: ModelPin) -> bytes:
+    """The bytes of the model of that content, as the lake holds it or has held it.
+
+    Raises:
+        LakeError: The lake has never held it.
+    """
+    key = model_key(problem, pin)
     held = find_file(snapshot, key, MODEL_FILE, pin.sha256)
-    return Model.from_ubj(held.read(key, MODEL_FILE))
+    return held.read(key, MODEL_FILE)

@@ -3,17 +3,18 @@
 Here belong the mechanics that hold for any table: applying a pandera schema to an Arrow table,
 the meaning of a duplicated key, and which partition a row belongs to. When a partition has too
 many bad rows is `quarantine.py`; what a particular table must look like is declared in `defs/`;
-faults of a whole file (missing, truncated, another type) are the source's to report.
+faults of a whole file (missing, truncated, another type) are the source's to report: `sources/`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from typing import TYPE_CHECKING, Literal
 
 from mlops_assets.components.quarantine import REASON_SEPARATOR, PartitionCount, reason_counts
+from mlops_assets.sources.window import DayWindow
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,50 +40,8 @@ OUTSIDE = "the stated day lies outside the partition"
 _DAY = "the partition's day"  # a column name that no source has
 
 
-class SourceError(ValueError):
-    """A source cannot be read as a whole: one sentence with the file, the fault and the remedy."""
-
-
-class AbsentDaysError(SourceError):
-    """A source has no rows of days that should have some.
-
-    Attributes:
-        days: These days.
-        rows: The rows of the other days that were asked for.
-    """
-
-    def __init__(self, sentence: str, days: Collection[date], rows: pa.Table) -> None:
-        super().__init__(sentence)
-        self.days = days
-        self.rows = rows
-
-
 class ContractError(ValueError):
     """A table does not have the columns or types that its contract declares."""
-
-
-@dataclass(frozen=True)
-class DayWindow:
-    """The days `first` to `last`, both included."""
-
-    first: date
-    last: date
-
-    def __post_init__(self) -> None:
-        if self.last < self.first:
-            raise ValueError(f"A window cannot end ({self.last}) before it starts ({self.first}).")
-
-    def __iter__(self) -> Iterator[date]:
-        return (
-            self.first + timedelta(days=offset)
-            for offset in range((self.last - self.first).days + 1)
-        )
-
-    def __contains__(self, day: date) -> bool:
-        return self.first <= day <= self.last
-
-    def __str__(self) -> str:
-        return f"{self.first}" if self.first == self.last else f"{self.first}..{self.last}"
 
 
 @dataclass(frozen=True)
@@ -94,10 +53,14 @@ class DayRule:
         implied: the day that another column implies, as `date32`; null where there is none. It
             decides only where the stated day cannot, so that a row with a mistyped day turns up
             in the quarantine of the day it is about instead of nowhere.
+        parts: the columns that state the day: its year, month and day as numbers.
+        instant: the column that implies it.
     """
 
     stated: Callable[[pa.Table], pa.Array]
     implied: Callable[[pa.Table], pa.Array]
+    parts: tuple[str, str, str]
+    instant: str
 
     def assign(self, table: pa.Table, window: DayWindow) -> pa.Array:
         """The one day in `window` that each row belongs to, as `date32`; null where none is."""
@@ -226,7 +189,12 @@ def row_rule(reason: str, holds: Callable[[pd.DataFrame], pd.Series]) -> pandera
     )
 
 
-def enforce(contract: Contract, table: pa.Table, window: DayWindow | None = None) -> Checked:
+def enforce(
+    contract: Contract,
+    table: pa.Table,
+    window: DayWindow | None = None,
+    days: pa.Array | None = None,
+) -> Checked:
     """Split `table` into the rows that keep `contract` and those that break it.
 
     Of rows that are identical in every column one is accepted and the rest are quarantined; of
@@ -238,6 +206,8 @@ def enforce(contract: Contract, table: pa.Table, window: DayWindow | None = None
         contract: what the rows must look like.
         table: the source's rows, in any order. Columns beyond the contract's are left out.
         window: the days asked for; required exactly if the contract has days.
+        days: the day of the window that each row was read for, `date32`, where the source knows:
+            a row in the file of one day that states another is a bad row of the file's day.
 
     Raises:
         ContractError: the table lacks a column or has one of another type.
@@ -251,9 +221,9 @@ def enforce(contract: Contract, table: pa.Table, window: DayWindow | None = None
     table = _conformed(contract, table)
     frame = _frame(table)
     broken = _broken_rules(contract, frame)
-    days = None
     if window is not None and contract.days is not None:
-        days = contract.days.assign(table, window).fill_null(window.first)
+        if days is None:
+            days = contract.days.assign(table, window).fill_null(window.first)
         stated = contract.days.stated(table)
         broken[OUTSIDE] = ~np.asarray(_equal(stated, days))
     broken |= _broken_keys(frame, contract.key, days)

@@ -7,6 +7,7 @@ files. Nothing is recorded as materialized before the merge.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,15 @@ from mlops_assets.components.code_version import code_version
 from mlops_assets.components.sql_lineage import Columns, LineageError, trace
 from mlops_assets.compute.assignment import profiled
 from mlops_assets.engines import duckdb as engine
-from mlops_assets.lake import Lake, LakeError, Manifest, TablePartition, Transaction
+from mlops_assets.lake import (
+    Lake,
+    LakeError,
+    Manifest,
+    Partition,
+    Snapshot,
+    TablePartition,
+    Transaction,
+)
 
 DATABASE = "warehouse"
 
@@ -37,10 +46,14 @@ class WarehouseStep(dg.Model, dg.Resolvable):
     Attributes:
         name: The step's name.
         select: Which models, in dbt's selection syntax.
+        look_back_may_lack: How many days of a partition's look-back may be missing, its own day
+            never: what is there is used, and the partition is stale once the rest comes. Without
+            it one broken file would hold back every day of the month after it.
     """
 
     name: str
     select: str
+    look_back_may_lack: int = 0
 
 
 class DbtWarehouse(dg.Component, dg.Model, dg.Resolvable):
@@ -93,7 +106,7 @@ class WarehouseTranslator(DagsterDbtTranslator):
         super().__init__(DagsterDbtTranslatorSettings(enable_code_references=True))
         self._owner = owner
         self._profiles = profiles
-        self._look_backs = _longest_look_backs(manifest)
+        self.look_backs = _longest_look_backs(manifest)
 
     def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
         """Schema and name, for sources and models alike: the table's name in the lake."""
@@ -133,7 +146,7 @@ class WarehouseTranslator(DagsterDbtTranslator):
         """
         look_back = 0
         if _feature_view(dbt_resource_props):
-            look_back = self._look_backs.get(dbt_parent_resource_props["unique_id"], 0)
+            look_back = self.look_backs.get(dbt_parent_resource_props["unique_id"], 0)
         if look_back and "partition_by" in dbt_parent_resource_props.get("config", {}):
             return dg.TimeWindowPartitionMapping(
                 start_offset=-look_back, allow_nonexistent_upstream_partitions=True
@@ -213,7 +226,7 @@ def _step_assets(
         **profiled(group=step.name),
     )
     def build(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> Iterator[Any]:
-        yield from Build(context, lake, warehouse).run()
+        yield from Build(context, lake, warehouse, step.look_back_may_lack).run()
 
     return build
 
@@ -221,10 +234,13 @@ def _step_assets(
 class Build:
     """One run of one step: its inputs shown, its models built, its files published."""
 
-    def __init__(self, context: dg.AssetExecutionContext, lake: Lake, warehouse: Warehouse) -> None:
+    def __init__(
+        self, context: dg.AssetExecutionContext, lake: Lake, warehouse: Warehouse, may_lack: int
+    ) -> None:
         self._context = context
         self._lake = lake
         self._warehouse = warehouse
+        self._may_lack = may_lack
 
     @cached_property
     def _models(self) -> dict[dg.AssetKey, Mapping[str, Any]]:
@@ -323,15 +339,41 @@ class Build:
             for unique_id in sorted(upstream.keys() - built):
                 properties = upstream[unique_id]
                 key = self._warehouse.translator.get_asset_key(properties)
+                partitions = publishing.input_partitions(self._context, key)
                 engine.create_view(
                     connection,
                     transaction.snapshot,
                     publishing.table_name(key),
-                    publishing.input_partitions(self._context, key),
+                    partitions,
                     schema=properties["schema"],
                     name=properties["name"],
+                    required=partitions
+                    and self._required(transaction.snapshot, unique_id, key, partitions),
                 )
             return engine.columns(connection)
+
+    def _required(
+        self,
+        snapshot: Snapshot,
+        unique_id: str,
+        key: dg.AssetKey,
+        partitions: Sequence[Partition],
+    ) -> Sequence[Partition]:
+        """The partitions of an input that must exist, where some of a look-back may be missing."""
+        table = publishing.table_name(key)
+        look_back = timedelta(days=self._warehouse.translator.look_backs.get(unique_id, 0))
+        own = publishing.output_partitions(self._context)
+        if not self._may_lack or not look_back:
+            return partitions
+        missing = {_day(part) for part in set(partitions) - snapshot.stored(table).keys()}
+        for day in map(_day, own):
+            lacking = [gap for gap in missing if day - look_back <= gap <= day]
+            if day in missing or len(lacking) > self._may_lack:
+                return partitions
+        if missing:
+            gaps = ", ".join(str(day) for day in sorted(missing))
+            self._context.log.warning(f"{table} is looked back on without {gaps}.")
+        return sorted(own)
 
     def _folders(self, written: Path) -> dict[Path, TablePartition]:
         """Where the models write each partition; dbt's COPY makes no folders."""
@@ -379,6 +421,10 @@ class Build:
                 severity=dg.AssetCheckSeverity.ERROR if severe else dg.AssetCheckSeverity.WARN,
                 metadata={"rows that break it": node.failures, "dbt says": node.message},
             )
+
+
+def _day(partition: Partition) -> date:
+    return date.fromisoformat(dict(partition.values)["day"])
 
 
 def _described(

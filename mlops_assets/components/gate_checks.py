@@ -4,12 +4,12 @@ Audits decide what is published, gates what is promoted: a report that fails one
 the same, and its model is no champion.
 """
 
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 
 import dagster as dg
+from dagster._core.events import DagsterEvent
 
-from mlops_assets.components import publishing
+from mlops_assets.components import partition_checks
 from mlops_assets.lake import Partition
 from mlops_assets.ml.gates import GateResult
 
@@ -24,35 +24,29 @@ def specs(
         gates: What each gate asks for, by its name.
         partitions: The report's partitions.
     """
-    with warnings.catch_warnings():
-        # Partitioned checks are in preview; a check without partitions would show the last result
-        # of any month as that of all.
-        warnings.simplefilter("ignore", dg.PreviewWarning)
-        return [
-            dg.AssetCheckSpec(name, asset=asset, description=asks, partitions_def=partitions)
-            for name, asks in gates.items()
-        ]
+    return [partition_checks.spec(name, asset, asks, partitions) for name, asks in gates.items()]
 
 
 def evaluations(
     context: dg.AssetExecutionContext, judged: Mapping[Partition, Sequence[GateResult]]
-) -> Iterator[dg.AssetCheckEvaluation]:
+) -> Iterator[DagsterEvent]:
     """The results of the gates that this step was asked for, to be yielded after its assets.
 
-    Evaluations and not results, because Dagster gives a result the partition of its run, and a
-    range of partitions is one run. A partition that could not be judged has none.
+    A partition that could not be judged has none.
     """
-    wanted = {key.name: key for key in context.selected_asset_check_keys}
-    for partition, key in publishing.partitions_by_key(context).items():
-        for result in judged.get(partition, ()):
-            if result.name in wanted:
-                yield dg.AssetCheckEvaluation(
-                    asset_key=wanted[result.name].asset_key,
-                    check_name=result.name,
-                    passed=result.passed,
-                    severity=dg.AssetCheckSeverity.ERROR,
-                    blocking=False,
-                    description=result.sentence,
-                    metadata={"limit": result.limit, "value": result.value},
-                    partition=key,
+    wanted = {key.name: key.asset_key for key in context.selected_asset_check_keys}
+    for asset in sorted(set(wanted.values())):
+        found = {
+            partition: [
+                partition_checks.Finding(
+                    result.name,
+                    result.passed,
+                    result.sentence,
+                    {"limit": result.limit, "value": result.value},
                 )
+                for result in results
+                if result.name in wanted
+            ]
+            for partition, results in judged.items()
+        }
+        yield from partition_checks.evaluations(context, asset, found)

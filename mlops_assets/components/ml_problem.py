@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from mlops_assets.components import dbt_tables
 from mlops_assets.components.declaration import Declaration
+from mlops_assets.components.prediction_assets import PredictionAssets
 from mlops_assets.components.problem_assets import ProblemAssets
 from mlops_assets.components.training_set import Spine, TrainingSet
 from mlops_assets.compute.assignment import Rule, mistake_in, rule_ends
@@ -24,7 +25,7 @@ from mlops_assets.engines.as_of import FeatureView
 from mlops_assets.ml.gates import Gates
 from mlops_assets.ml.threshold import Costs
 from mlops_assets.ml.training import Estimator
-from mlops_assets.tracking.results import CHAMPION, MODEL, REPORT
+from mlops_assets.tracking.results import CHAMPION, MODEL, PREDICTIONS, REPORT
 
 
 class Training(BaseModel):
@@ -68,6 +69,8 @@ class MlProblem(dg.Component, BaseModel):
     """Whose label is predicted, when and from which of its own columns."""
     feature_views: Sequence[str]
     """The feature views to join, in order: a view's name, or `view:feature` for one feature."""
+    optional_views: Sequence[str] = ()
+    """Feature views without which predictions are still made: what they lack is null."""
     training_months: Annotated[int, Field(gt=0)]
     """How many months before the evaluated one are trained on."""
     baseline: Annotated[Sequence[str], Field(min_length=1)]
@@ -112,6 +115,7 @@ class MlProblem(dg.Component, BaseModel):
                 contradicts itself; the sentence names file and line.
         """
         assets = ProblemAssets(self, self.training_set(context.project_root / self.project))
+        predictions = PredictionAssets(assets)
         self._check_profiles(assets.partitions)
         # Every process that loads the definitions would say that champions, which wait for the
         # month before, are launched otherwise than the models of their job.
@@ -122,6 +126,8 @@ class MlProblem(dg.Component, BaseModel):
                 assets.model_asset(),
                 assets.report_asset(),
                 assets.champion_asset(),
+                predictions.deployed_model_asset(),
+                predictions.predictions_asset(),
             ],
             jobs=[
                 dg.define_asset_job(
@@ -139,6 +145,11 @@ class MlProblem(dg.Component, BaseModel):
                         "they earn it."
                     ),
                 ),
+                dg.define_asset_job(
+                    f"{self.name}_predictions",
+                    selection=dg.AssetSelection.assets(assets.key(PREDICTIONS)),
+                    description=f"A day of {self.name}, scored by the models that are deployed.",
+                ),
             ],
         )
 
@@ -153,12 +164,14 @@ class MlProblem(dg.Component, BaseModel):
                 contradicts itself; the sentence names file and line.
         """
         self._check_times()
+        views = self._selected_views(dbt_tables.feature_views(project))
         training_set = TrainingSet(
             spine=self.spine,
-            views=self._selected_views(dbt_tables.feature_views(project)),
+            views=views,
             months=self.training_months,
             segment=self.segment,
             time_zone=self.time_zone,
+            optional=self._optional_tables(views),
         )
         self._check_columns(dbt_tables.columns(project), training_set)
         return training_set
@@ -228,6 +241,12 @@ class MlProblem(dg.Component, BaseModel):
             declared[view].model_copy(update={"features": features})
             for view, features in wanted.items()
         ]
+
+    def _optional_tables(self, views: Sequence[FeatureView]) -> frozenset[str]:
+        joined = {view.table.rpartition("/")[2]: view.table for view in views}
+        for place, name in enumerate(self.optional_views):
+            self._declaration.require(["optional_views", place], "joined view", name, joined)
+        return frozenset(joined[name] for name in self.optional_views)
 
     def _check_columns(
         self, tables: Mapping[str, Sequence[str]], training_set: TrainingSet

@@ -106,7 +106,7 @@ class ProblemAssets:
             owners=[self.problem.owner],
             kinds={"duckdb", "parquet"},
             group_name=self.problem.name,
-            **self._profiled(),
+            **self.profiled(),
             code_version=code_version(
                 "mlops_assets.components.training_set",
                 "mlops_assets.engines",
@@ -119,11 +119,11 @@ class ProblemAssets:
             def make(
                 snapshot: Snapshot, month: Partition, folder: Path
             ) -> tuple[Manifest, dict[str, Any]]:
-                with _named(f"{self.problem.name} {month}"):
+                with named(f"{self.problem.name} {month}"):
                     return self.training_set.build(snapshot, month, folder), {}
 
             columns = self.training_set.column_lineage(context.partition_keys[0])
-            lineage = {self._table("training_set"): columns}
+            lineage = {self.table("training_set"): columns}
             of_asset = column_lineage.metadata(context.instance, lineage)
             yield from publishing.publish_each(
                 context,
@@ -148,7 +148,7 @@ class ProblemAssets:
             owners=[problem.owner],
             kinds={"xgboost"},
             group_name=problem.name,
-            **self._profiled(problem.training),
+            **self.profiled(problem.training),
             code_version=code_version(
                 *MODEL_CODE,
                 declared=(
@@ -169,7 +169,7 @@ class ProblemAssets:
             def make(
                 snapshot: Snapshot, partition: Partition, folder: Path
             ) -> tuple[Manifest, dict[str, Any]]:
-                with _named(f"{problem.name} {partition}"):
+                with named(f"{problem.name} {partition}"):
                     model = train(
                         self._rows(snapshot, partition, "train"),
                         features=training_set.features,
@@ -190,7 +190,7 @@ class ProblemAssets:
                 "label": problem.spine.label,
                 "keys": problem.spine.keys,
             }
-            lineage = {self._table("model"): self._columns_of_model()}
+            lineage = {self.table("model"): self._columns_of_model()}
             of_asset = column_lineage.metadata(context.instance, lineage)
             yield from publishing.publish_each(
                 context,
@@ -241,7 +241,7 @@ class ProblemAssets:
             # A check that is not asked for has no result; Dagster requires one otherwise, of the
             # kind that belongs to no partition.
             can_subset=True,
-            **self._profiled(),
+            **self.profiled(),
         )
         def report_asset(
             context: dg.AssetExecutionContext,
@@ -259,7 +259,7 @@ class ProblemAssets:
                 stored = snapshot.require(source.table, [partition])[partition]
                 pin = ModelPin(partition=partition.path, sha256=stored.manifest.files[0].sha256)
                 counted = [*problem.baseline, problem.spine.label]
-                with _named(f"{problem.name} {partition}"):
+                with named(f"{problem.name} {partition}"):
                     evaluation, gates, report = evaluate_model(
                         snapshot.read(source, MODEL_FILE),
                         train=self._rows(snapshot, partition, "train", counted),
@@ -315,7 +315,7 @@ class ProblemAssets:
             ),
             deps=[
                 *(self.key(name) for name in ("training_set", MODEL, REPORT)),
-                dg.AssetDep(champion_key, partition_mapping=self._month_before()),
+                dg.AssetDep(champion_key, partition_mapping=self.month_before()),
             ],
             partitions_def=self.partitions,
             # No backfill policy: with one, Dagster takes a backfill of several months for one run,
@@ -324,7 +324,7 @@ class ProblemAssets:
             owners=[problem.owner],
             kinds={"json"},
             group_name=problem.name,
-            **self._profiled(),
+            **self.profiled(),
             code_version=code_version(
                 *MODEL_CODE,
                 "mlops_assets.components.champion",
@@ -364,7 +364,7 @@ class ProblemAssets:
 
         return champion_asset
 
-    def _month_before(self) -> dg.MultiPartitionMapping:
+    def month_before(self) -> dg.MultiPartitionMapping:
         """The same segment's partition of the month before."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", dg.BetaWarning)
@@ -379,7 +379,7 @@ class ProblemAssets:
                 }
             )
 
-    def _profiled(self, training: "Training | None" = None) -> StepArguments:
+    def profiled(self, training: "Training | None" = None) -> StepArguments:
         """What a step asks for on a cluster; the deployment's default unless it trains."""
         name = self.problem.name
         if training is None:
@@ -392,12 +392,13 @@ class ProblemAssets:
             partitions=self.partitions,
         )
 
-    def _table(self, name: str) -> str:
+    def table(self, name: str) -> str:
+        """The lake's name of the problem's table of that name."""
         return publishing.table_name(self.key(name))
 
     def _columns_of_model(self) -> dict[str, Columns]:
         """A model's columns are its features, each a column of the training set."""
-        source = self._table("training_set")
+        source = self.table("training_set")
         return {name: frozenset({Column(source, name)}) for name in self.training_set.features}
 
     def _rows(
@@ -408,13 +409,13 @@ class ProblemAssets:
         columns: list[str] | None = None,
     ) -> "pa.Table":
         values = dict(partition.values)
-        source = TablePartition(self._table("training_set"), Partition.of({MONTH: values[MONTH]}))
+        source = TablePartition(self.table("training_set"), Partition.of({MONTH: values[MONTH]}))
         segment = values[self.problem.segment]
         return self.training_set.rows(snapshot, source, segment, split, columns)
 
 
 @contextmanager
-def _named(place: str) -> Iterator[None]:
+def named(place: str) -> Iterator[None]:
     """Name the problem and partition whose rows cannot be used."""
     try:
         yield

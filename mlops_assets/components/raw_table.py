@@ -1,31 +1,23 @@
 """A raw table: a source read, held to its contract and published with its quarantine."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 
-from mlops_assets.components import publishing
+from mlops_assets.components import partition_checks, publishing
 from mlops_assets.components.code_version import code_version
-from mlops_assets.components.contract import (
-    AbsentDaysError,
-    Checked,
-    Contract,
-    ContractError,
-    DayWindow,
-    SourceError,
-    enforce,
-)
+from mlops_assets.components.contract import Checked, Contract, ContractError, enforce
+from mlops_assets.components.partition_checks import Finding
 from mlops_assets.components.partition_files import FILE, write_partitions, write_table
 from mlops_assets.components.provenance import SOURCE
 from mlops_assets.components.quarantine import PartitionCount, verdict
 from mlops_assets.compute.assignment import profiled
 from mlops_assets.engines.duckdb import describe_tables
 from mlops_assets.lake import (
-    File,
     Lake,
     Manifest,
     Partition,
@@ -33,19 +25,21 @@ from mlops_assets.lake import (
     TablePartition,
     Transaction,
 )
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from mlops_assets.sources.errors import SourceError, SourceUnavailableError
+from mlops_assets.sources.source import Rows, Source
+from mlops_assets.sources.window import DayWindow
 
 SCHEMA = "raw"
 CHECK = "contract"
 
+WAITS = (10.0, 60.0)
+"""Seconds before a step reads a source again that did not answer: a restart takes a minute."""
+
 
 def raw_table(
     contract: Contract,
-    read: Callable[[DayWindow | None], "pa.Table"],
+    source: Callable[[], Source],
     *,
-    file: Callable[[], Path],
     description: str,
     owner: str,
     code: str,
@@ -57,8 +51,7 @@ def raw_table(
         contract: What its rows must look like. A row that breaks it goes to the table
             `raw/<name>_quarantine`; too many of them in a partition fail the blocking check
             `contract`, and that partition is not published.
-        read: Reads the source's rows: of the days asked for, or all if it has no days.
-        file: Names the file that `read` reads, whose digest the commit records.
+        source: Opens where its rows are read from. The commit records what was read there.
         description: What a row is, and where it comes from.
         owner: Who answers for it.
         code: The dotted name of the package that declares the source and its contract.
@@ -81,18 +74,18 @@ def raw_table(
                     "mlops_assets.components.contract",
                     "mlops_assets.components.partition_files",
                     "mlops_assets.components.quarantine",
+                    "mlops_assets.sources",
                 ),
             )
         ],
         check_specs=[
-            dg.AssetCheckSpec(
+            partition_checks.spec(
                 CHECK,
-                asset=key,
+                key,
+                f"The source can be read, and at most {contract.max_quarantined_share:.0%} of a "
+                "partition's rows break the contract.",
+                partitions,
                 blocking=True,
-                description=(
-                    f"At most {contract.max_quarantined_share:.0%} of a partition's rows break "
-                    "the contract."
-                ),
             )
         ],
         partitions_def=partitions,
@@ -102,36 +95,40 @@ def raw_table(
     def ingest(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> Iterator[Any]:
         window = _window(context)
         try:
-            rows, absent = _rows(read, window)
-            checked = enforce(contract, rows, window)
+            rows = source().read(contract, window)
+            checked = enforce(contract, rows.table, window, rows.days)
+        except SourceUnavailableError as error:
+            # No result of the check: what was published before is as good as it was.
+            raise _later(context, error) from error
         except (SourceError, ContractError) as error:
-            yield _result(key, passed=False, sentence=str(error))
+            refused = dict.fromkeys(publishing.output_partitions(context), str(error))
+            yield from partition_checks.evaluations(context, key, _found(refused), blocking=True)
             raise dg.Failure(str(error), allow_retries=False) from error
-        counts = [count for count in checked.counts(window) if count.day not in absent]
-        judged = verdict(contract.table, contract.max_quarantined_share, counts)
-        source = File.of(file().name, file())
-        step = _Ingestion(context, lake, key, f"{SOURCE}{source.name}", source.sha256)
-        refused = {
-            **{_partition(day): sentence for day, sentence in absent.items()},
-            **{_partition(count.day): judged.sentence for count in judged.exceeded},
+        judged = {
+            _partition(count.day): verdict(contract.table, contract.max_quarantined_share, [count])
+            for count in checked.counts(window)
+            if count.day not in rows.refused
         }
-        passed = [count for count in counts if _partition(count.day) not in refused]
-        kept = step.keep(checked, judged.exceeded) if judged.exceeded else ""
-        failure = publishing.refusal(context, refused, kept=kept) if refused else None
-        told = judged.sentence if failure is None else str(failure.description)
-        result = _result(key, passed=failure is None, sentence=told)
-        if not passed:
-            yield result
-        else:
+        exceeded = [count for one in judged.values() for count in one.exceeded]
+        passed = [count for one in judged.values() if one.passed for count in one.counts]
+        step = _Ingestion(context, lake, key, rows)
+        kept = step.keep(checked, exceeded) if exceeded else ""
+        refused = {
+            **{_partition(day): sentence for day, sentence in rows.refused.items()},
+            **{part: one.sentence for part, one in judged.items() if not one.passed},
+        }
+        if passed:
             yield from publishing.materializations(
                 context,
                 step.publish(checked, passed),
                 metadata={key: _shown(passed)},
-                check_results=[result],
-                complete=failure is None,
+                complete=not refused,
             )
-        if failure is not None:
-            raise failure
+        told = {part: one.sentence for part, one in judged.items() if one.passed}
+        yield from partition_checks.evaluations(context, key, _found(refused, told), blocking=True)
+        if refused:
+            raise publishing.refusal(context, refused, kept=kept)
+        yield from partition_checks.given(context)
 
     return ingest
 
@@ -143,20 +140,23 @@ def _window(context: dg.AssetExecutionContext) -> DayWindow | None:
     return DayWindow(date.fromisoformat(days[0]), date.fromisoformat(days[-1]))
 
 
-def _rows(
-    read: Callable[[DayWindow | None], "pa.Table"], window: DayWindow | None
-) -> "tuple[pa.Table, dict[date | None, str]]":
-    """The source's rows, and the days that it should have rows of and has none.
+def _found(
+    refused: Mapping[Partition, str], passed: Mapping[Partition, str] | None = None
+) -> dict[Partition, list[Finding]]:
+    return {
+        **{part: [Finding(CHECK, False, told)] for part, told in refused.items()},
+        **{part: [Finding(CHECK, True, told)] for part, told in (passed or {}).items()},
+    }
 
-    Raises:
-        SourceError: The source cannot be read, or has no rows of any day.
-    """
-    try:
-        return read(window), {}
-    except AbsentDaysError as error:
-        if window is None or len(error.days) == len(list(window)):
-            raise
-        return error.rows, dict.fromkeys(error.days, str(error))
+
+def _later(
+    context: dg.AssetExecutionContext, error: SourceUnavailableError
+) -> dg.RetryRequested | dg.Failure:
+    """How a step ends whose source does not answer: to be tried again, and at last as failed."""
+    tries = context.op_execution_context.retry_number
+    if tries < len(WAITS):
+        return dg.RetryRequested(max_retries=len(WAITS), seconds_to_wait=WAITS[tries])
+    return dg.Failure(str(error))
 
 
 @dataclass(frozen=True)
@@ -167,15 +167,13 @@ class _Ingestion:
         context: The step's.
         lake: Where.
         key: The table's asset.
-        source: The name of the source's file, as a commit's metadata names it.
-        sha256: The digest of that file.
+        rows: What was read, and from where.
     """
 
     context: dg.AssetExecutionContext
     lake: Lake
     key: dg.AssetKey
-    source: str
-    sha256: str
+    rows: Rows
 
     @property
     def _table(self) -> str:
@@ -230,7 +228,7 @@ class _Ingestion:
     def _metadata(self) -> dict[str, str]:
         return {
             **publishing.commit_metadata(self.context),
-            self.source: f"sha256:{self.sha256}",
+            **{f"{SOURCE}{name}": f"sha256:{it}" for name, it in self.rows.origins.items()},
         }
 
 
@@ -265,7 +263,3 @@ def _shown(counts: Sequence[PartitionCount]) -> dict[Partition, dict[str, Any]]:
         }
         for count in counts
     }
-
-
-def _result(key: dg.AssetKey, *, passed: bool, sentence: str) -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(asset_key=key, check_name=CHECK, passed=passed, description=sentence)

@@ -4,9 +4,10 @@ No row sees the future: features by as-of join at the prediction time, training 
 they were known before the first prediction of the evaluated month.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from zoneinfo import ZoneInfo
@@ -62,6 +63,8 @@ class TrainingSet:
         months: How many months before the evaluated one are trained on.
         segment: The column by which the rows are read.
         time_zone: The time zone whose months they are.
+        optional: The tables of those views whose days may be missing: what they would have said
+            is null.
     """
 
     spine: Spine
@@ -69,6 +72,7 @@ class TrainingSet:
     months: int
     segment: str
     time_zone: str
+    optional: frozenset[str] = frozenset()
 
     @property
     def tables(self) -> list[str]:
@@ -77,12 +81,31 @@ class TrainingSet:
 
     def column_lineage(self, month: str) -> dict[str, Columns]:
         """The upstream columns that its columns depend on, the same in every month."""
+        window = Window.of(month, self.months, self.time_zone)
+        return trace(self._query(window), self._read, key=self.spine.keys)
+
+    def day_lineage(self, day: date) -> dict[str, Columns]:
+        """The upstream columns that the columns of a day's events depend on, on any day."""
+        return trace(self._day_query(day), self._read, key=self.spine.keys)
+
+    @property
+    def _read(self) -> dict[str, list[str]]:
+        """The columns that it reads of each table."""
         spine = self.spine
         read = {spine.table: [*self._own, spine.event_time, spine.label_known_at]}
         for view in self.views:
             read[view.table] = [*view.entities, view.timestamp, *view.features]
-        window = Window.of(month, self.months, self.time_zone)
-        return trace(self._query(window), read, key=spine.keys)
+        return read
+
+    @property
+    def look_back_days(self) -> int:
+        """How many days before an event's own the features of its prediction can be from."""
+        # A day has 25 hours when clocks go back.
+        hours = [
+            self.months * 31 * 24 if view.ttl_hours is None else view.ttl_hours + 1
+            for view in self.views
+        ]
+        return ceil((max(hours, default=0) * 60 + self.spine.lead_minutes) / (24 * 60))
 
     @property
     def features(self) -> list[str]:
@@ -114,6 +137,7 @@ class TrainingSet:
             "months": self.months,
             "segment": self.segment,
             "time_zone": self.time_zone,
+            "optional": sorted(self.optional),
         }
 
     def build(self, snapshot: Snapshot, month: Partition, folder: Path) -> Manifest:
@@ -134,8 +158,7 @@ class TrainingSet:
         days = [Partition.of({"day": day}) for day in window.days]
         with duckdb.connect() as connection:
             for table in self.tables:
-                schema, name = table.split("/")
-                engine.create_view(connection, snapshot, table, days, schema=schema, name=name)
+                self._show(connection, snapshot, table, days, days)
             self._require_labels_after_events(connection)
             connection.execute(
                 f"copy ({self._query(window)} order by {quote(self.segment)}, {SPLIT}, "
@@ -143,6 +166,58 @@ class TrainingSet:
                 "(format parquet, compression zstd)"
             )
         return engine.describe_tables([folder])[folder]
+
+    def day(self, snapshot: Snapshot, day: date, scratch: Path) -> "pa.Table":
+        """Every event of a local day with what was known of it at its prediction time.
+
+        Args:
+            snapshot: The pin to read from.
+            day: The day.
+            scratch: A folder that a file may be written to.
+
+        Returns:
+            A row an event, in the order of the spine's keys: the columns of the training set but
+            for the label and the split, and `<view>__known_at`.
+
+        Raises:
+            MissingPartitionError: The day's events, or a view that is not optional, do not exist
+                at the pin. Of the days before, what is there is used.
+        """
+        import duckdb
+        import pyarrow.parquet as pq
+
+        own = Partition.of({"day": day.isoformat()})
+        path = scratch / "features.parquet"
+        with duckdb.connect() as connection:
+            self._show(connection, snapshot, self.spine.table, [own], [own])
+            for view in self.views:
+                days = [
+                    Partition.of({"day": (day - timedelta(days=back)).isoformat()})
+                    for back in range(self.look_back_days + 1)
+                ]
+                self._show(connection, snapshot, view.table, days, [own])
+            # Through a file, as a training set is read: the same values have the same types.
+            connection.execute(
+                f"copy ({self._day_query(day)} order by {', '.join(map(quote, self.spine.keys))}) "
+                f"to {literal(path)} (format parquet)"
+            )
+        rows = pq.read_table(path)
+        path.unlink()
+        return rows
+
+    def _show(
+        self,
+        connection: "duckdb.DuckDBPyConnection",
+        snapshot: Snapshot,
+        table: str,
+        days: Iterable[Partition],
+        required: Iterable[Partition],
+    ) -> None:
+        schema, name = table.split("/")
+        needed = () if table in self.optional else required
+        engine.create_view(
+            connection, snapshot, table, days, schema=schema, name=name, required=needed
+        )
 
     @property
     def _events(self) -> str:
@@ -167,7 +242,6 @@ class TrainingSet:
 
     def _query(self, window: "Window") -> str:
         spine = self.spine
-        predicted = f"{quote(spine.event_time)} - interval {spine.lead_minutes} minute"
         evaluated = f"{quote(spine.day)} >= date {literal(window.month)}"
         # The longest-lived feature of the window's first rows could lie before the window.
         settled = window.start + timedelta(
@@ -179,12 +253,25 @@ class TrainingSet:
         split = f"case when {evaluated} then 'evaluate' else 'train' end"
         trainable = (
             f"{quote(spine.label_known_at)} <= timestamp {literal(str(cutoff))} "
-            f"and {predicted} >= timestamp {literal(str(settled))}"
+            f"and {self._prediction_time} >= timestamp {literal(str(settled))}"
         )
         wanted = f"{quote(spine.label)} is not null and ({evaluated} or ({trainable}))"
-        outputs = f"{shown}, {predicted} as {PREDICTED_AT}, {split} as {SPLIT}"
+        outputs = f"{shown}, {self._prediction_time} as {PREDICTED_AT}, {split} as {SPLIT}"
         rows = f"select {outputs} from {self._events} where {wanted}"  # noqa: S608  # all quoted
         return as_of_join(f"({rows})", PREDICTED_AT, self.views)
+
+    @property
+    def _prediction_time(self) -> str:
+        return f"{quote(self.spine.event_time)} - interval {self.spine.lead_minutes} minute"
+
+    def _day_query(self, day: date) -> str:
+        spine = self.spine
+        shown = ", ".join(quote(name) for name in self._own if name != spine.label)
+        rows = (
+            f"select {shown}, {self._prediction_time} as {PREDICTED_AT} from {self._events} "  # noqa: S608  # all quoted
+            f"where {quote(spine.day)} = date {literal(day.isoformat())}"
+        )
+        return as_of_join(f"({rows})", PREDICTED_AT, self.views, stamped=True)
 
     def rows(
         self,

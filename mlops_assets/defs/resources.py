@@ -7,6 +7,10 @@ from pathlib import Path
 
 import dagster as dg
 
+from mlops_assets.alerting.channel import Channel
+from mlops_assets.alerting.mail import Mail
+from mlops_assets.alerting.pagerduty import PagerDuty
+from mlops_assets.alerting.webhook import Webhook
 from mlops_assets.components.retention import Places
 from mlops_assets.lake import Credentials, Lake
 from mlops_assets.settings import MAIN, Settings, SettingsError, check_record, open_state, settings
@@ -52,6 +56,28 @@ def find_tracking(settings: Settings) -> Tracking:
     """
     open_state(settings.home)
     return Tracking(Registry(settings.mlflow_tracking_uri, settings.mlflow_home))
+
+
+def alert_channels(settings: Settings) -> list[Channel]:
+    """The ways to people that are configured.
+
+    Raises:
+        SettingsError: A mail server is named, and not who writes or who is written to.
+    """
+    found: list[Channel] = []
+    if settings.alert_webhook_url is not None:
+        found.append(Webhook(settings.alert_webhook_url))
+    if settings.alert_smtp_url is not None:
+        recipients = [one.strip() for one in (settings.alert_mail_to or "").split(",")]
+        if settings.alert_mail_from is None or not all(recipients):
+            raise SettingsError(
+                "MLOPS_ALERT_SMTP_URL names a mail server for alerts: set MLOPS_ALERT_MAIL_FROM "
+                "and MLOPS_ALERT_MAIL_TO, addresses parted by commas, too."
+            )
+        found.append(Mail(settings.alert_smtp_url, settings.alert_mail_from, recipients))
+    if settings.alert_pagerduty_key is not None:
+        found.append(PagerDuty(settings.alert_pagerduty_key, settings.alert_pagerduty_url))
+    return found
 
 
 def sweep_places(settings: Settings) -> Places:

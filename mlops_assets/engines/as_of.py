@@ -13,6 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mlops_assets.engines.duckdb import quote
 
+KNOWN_AT = "known_at"
+"""What ends the name of the column of the moment from which a view's row was known."""
+
 
 class FeatureView(BaseModel):
     """A table of feature values over time.
@@ -43,13 +46,17 @@ class FeatureView(BaseModel):
         return ".".join(quote(part) for part in self.table.split("/"))
 
 
-def as_of_join(spine: str, prediction_time: str, views: Sequence[FeatureView]) -> str:
+def as_of_join(
+    spine: str, prediction_time: str, views: Sequence[FeatureView], *, stamped: bool = False
+) -> str:
     """Write the query that adds every view's features to a spine.
 
     Args:
         spine: A relation or a parenthesised query, with every view's entity columns.
         prediction_time: The spine's column of the moment of the prediction (UTC).
         views: The feature views to add, in order.
+        stamped: Whether to add, as `<view>__known_at`, the moment from which the row of each view
+            was known; null where nothing was.
 
     Returns:
         A query with the spine's columns and then each feature, as `<view>__<feature>`; null
@@ -75,6 +82,10 @@ def as_of_join(spine: str, prediction_time: str, views: Sequence[FeatureView]) -
             f"{quote(feature_column(view, name))}"
             for name in view.features
         ]
+        if stamped:
+            columns.append(
+                f"case when {fresh} then {stamp} end as {quote(feature_column(view, KNOWN_AT))}"
+            )
     return f"select {', '.join(columns)} from {spine} as spine {' '.join(joins)}"  # noqa: S608
 
 

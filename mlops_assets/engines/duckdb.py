@@ -31,6 +31,7 @@ def create_view(
     *,
     schema: str,
     name: str,
+    required: Iterable[Partition] | None = None,
 ) -> None:
     """Show pinned partitions of a table as the view `schema.name`.
 
@@ -40,14 +41,27 @@ def create_view(
         connection: Where the view is made; the schema too, where it is missing.
         snapshot: The pin to read from.
         table: The table's name in the lake.
-        partitions: The partitions that the view shows, each of which must exist; all if None.
+        partitions: The partitions that the view shows; all if None.
         schema: The schema of the view.
         name: Its name.
+        required: Those of them that must exist, where not all must.
 
     Raises:
-        MissingPartitionError: A partition does not exist at the pin.
+        MissingPartitionError: A partition that must exist does not at the pin.
     """
-    stored = list(snapshot.require(table, partitions).values())
+    rows = ""
+    if required is None:
+        stored = list(snapshot.require(table, partitions).values())
+    else:
+        found = snapshot.stored(table, partitions)
+        missing = [partition for partition in required if partition not in found]
+        if missing:
+            snapshot.require(table, missing)
+        stored = list(found.values())
+    if not stored:
+        # No row, and the columns of any partition: a look that is no reading of its content.
+        snapshot, rows = snapshot.unseen(), " where false"
+        stored = list(snapshot.require(table).values())[-1:]
     # Reading every file's footer for its columns costs 0.1 s for a year of files, and the
     # manifests know whether it is needed.
     one_schema = len({tuple(part.manifest.schema.items()) for part in stored}) == 1
@@ -56,7 +70,7 @@ def create_view(
     connection.execute(
         f"create or replace view {quote(schema)}.{quote(name)} as "
         f"from read_parquet([{paths}], union_by_name = {not one_schema}, "
-        "hive_partitioning = false)"
+        f"hive_partitioning = false){rows}"
     )
 
 

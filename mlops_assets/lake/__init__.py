@@ -19,6 +19,7 @@ from mlops_assets.lake.history import (
     changes,
     find_file,
     find_version,
+    first_maker,
     makers,
 )
 from mlops_assets.lake.inputs import Input, Version
@@ -49,5 +50,6 @@ __all__ = [
     "changes",
     "find_file",
     "find_version",
+    "first_maker",
     "makers",
 ]

@@ -57,17 +57,46 @@ def find_file(snapshot: Snapshot, key: TablePartition, name: str, sha256: str) -
     Raises:
         LakeError: The partition has never had that file.
     """
-
-    def holds(manifest: Manifest) -> bool:
-        return any(file.name == name and file.sha256 == sha256 for file in manifest.files)
-
-    found = _newest(snapshot, key, holds)
+    found = _newest(snapshot, key, lambda manifest: _has_file(manifest, name, sha256))
     if found is None:
-        raise LakeError(
-            f"{key} has never held {name} with SHA-256 {sha256[:12]}… up to commit "
-            f"{snapshot.commit[:12]}: correct the digest, or look on another branch."
-        )
+        raise _never_held(snapshot, key, name, sha256)
     return found
+
+
+def _has_file(manifest: Manifest, name: str, sha256: str) -> bool:
+    return any(file.name == name and file.sha256 == sha256 for file in manifest.files)
+
+
+def _never_held(snapshot: Snapshot, key: TablePartition, name: str, sha256: str) -> LakeError:
+    return LakeError(
+        f"{key} has never held {name} with SHA-256 {sha256[:12]}… up to commit "
+        f"{snapshot.commit[:12]}: correct the digest, or look on another branch."
+    )
+
+
+def first_maker(snapshot: Snapshot, key: TablePartition, name: str, sha256: str) -> tuple[str, str]:
+    """The work commit that first brought a partition a file of that content, and its pin.
+
+    The first and not the newest: made again byte for byte, a result keeps its name.
+
+    Args:
+        snapshot: The pin; nothing after it is looked at.
+        key: The partition.
+        name: The file's name.
+        sha256: The digest of its bytes.
+
+    Raises:
+        LakeError: The partition has never had that file.
+    """
+    lake = snapshot.lake
+    with lake.errors():
+        log: Iterator[Any] = lake.repo().ref(snapshot.commit).log(objects=[key.manifest_path])
+        made = [(commit.id, commit.parents[0]) for commit in log if len(commit.parents) == 1]
+    for commit, pin in reversed(made):
+        stored = snapshot.at(commit).stored(key.table, [key.partition]).values()
+        if any(_has_file(part.manifest, name, sha256) for part in stored):
+            return commit, pin
+    raise _never_held(snapshot, key, name, sha256)
 
 
 def find_version(snapshot: Snapshot, version: Version) -> Snapshot | None:

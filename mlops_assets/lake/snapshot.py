@@ -71,6 +71,10 @@ class Snapshot:
         """Another state of the lake; what it hands out counts as handed out by this one."""
         return Snapshot(self.lake, commit, self.handed_out)
 
+    def unseen(self) -> Snapshot:
+        """The same state, of which nothing that is looked at counts as handed out."""
+        return Snapshot(self.lake, self.commit)
+
     @cached_property
     def _reference(self) -> lakefs.Reference:
         return self.lake.repo().ref(self.commit)

@@ -1,6 +1,6 @@
 """Measured numbers by name and labels, in the form in which a monitor stores them.
 
-One form for all who show them: Dagster plots them by name, Prometheus reads them by name and labels.
+One form for all who show them: Dagster plots them by name, Prometheus reads name and labels.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from mlops_assets.lake.partition import by_table
 from mlops_assets.ml.decision import Decision, ModelPin
 
 MODEL, REPORT, CHAMPION = "model", "evaluation_report", "champion"
+DEPLOYED, PREDICTIONS = "deployed_model", "predictions"
 """The second part of the names of a problem's tables."""
 
 MODEL_FILE = "model.ubj"
@@ -25,6 +26,7 @@ REPORT_FILE = "report.html"
 EVALUATION_FILE = "evaluation.json"
 GATES_FILE = "gates.json"
 CHAMPION_FILE = "champion.json"
+DEPLOYED_FILE = "deployed_model.json"
 
 MONTH = "month"
 """The dimension that every result has beside its segment."""
@@ -71,6 +73,11 @@ class Place:
         return TablePartition(f"{self.problem}/{kind}", self.partition)
 
 
+def model_key(problem: str, pin: ModelPin) -> TablePartition:
+    """Where the lake holds a problem's model, or has held it."""
+    return TablePartition(f"{problem}/{MODEL}", Partition.from_path(pin.partition))
+
+
 def problems(snapshot: Snapshot) -> list[str]:
     """The names of the problems that have a model at this commit."""
     lake = snapshot.lake
@@ -103,7 +110,7 @@ def held_model(snapshot: Snapshot, problem: str, pin: ModelPin) -> PublishedPart
     Raises:
         LakeError: The lake has never held it.
     """
-    key = TablePartition(f"{problem}/{MODEL}", Partition.from_path(pin.partition))
+    key = model_key(problem, pin)
     [found] = published(find_file(snapshot, key, MODEL_FILE, pin.sha256), [key])
     return found
 

@@ -8,16 +8,16 @@ from dagster import DagsterInvalidDefinitionError
 from dagster._utils.error import serializable_error_info_from_exc_info
 
 from mlops_assets.cli.execution import FailedRunError
-from mlops_assets.cli.faults import (
+from mlops_assets.cli.faults import CommandError
+from mlops_assets.components.contract import ContractError
+from mlops_assets.components.faults import (
     SENTENCES,
-    CommandError,
     Link,
     interrupted,
     links,
     recorded_links,
     sentence,
 )
-from mlops_assets.components.contract import ContractError, SourceError
 from mlops_assets.compute.profiles import ProfileError
 from mlops_assets.compute.run_launcher import LaunchError
 from mlops_assets.lake import (
@@ -33,6 +33,7 @@ from mlops_assets.lakefs_server.errors import (
 )
 from mlops_assets.ml.labels import UnusableRowsError
 from mlops_assets.settings import SettingsError
+from mlops_assets.sources.errors import SourceError, SourceUnavailableError
 from mlops_assets.tracking.connection import TrackingError
 
 FULL = "no space is left on the disk that holds /state"
@@ -79,6 +80,7 @@ def test_the_errors_that_are_sentences_are_named_as_they_are_raised() -> None:
     kinds = [
         *(CommandError, ConflictError, ContractError, DagsterInvalidDefinitionError),
         *(FailedRunError, LakeError, MissingPartitionError, SettingsError, SourceError),
+        SourceUnavailableError,
         *(StoreFormatError, TrackingError, UnreachableLakeError, UnusableRowsError),
         *(BusyStoreError, DamagedStoreError, LaunchError, ProfileError),
     ]

@@ -13,7 +13,7 @@ from dagster.components.testing import create_defs_folder_sandbox
 from jsonschema import Draft202012Validator
 from toy_problem import ATTRIBUTES
 
-from mlops_assets.cli.faults import links, sentence
+from mlops_assets.components.faults import links, sentence
 from mlops_assets.components.ml_problem import SCHEMA_FILE, MlProblem, json_schema
 from mlops_assets.settings import ROOT, settings
 

@@ -8,9 +8,11 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from mlops_assets.components.contract import Checked, DayWindow, enforce
+from mlops_assets.components.contract import Checked, enforce
 from mlops_assets.defs.raw import sources
 from mlops_assets.defs.raw.contracts import FLIGHTS
+from mlops_assets.sources.source import Rows
+from mlops_assets.sources.window import DayWindow
 
 
 class FlightFile:
@@ -50,14 +52,18 @@ class FlightFile:
             archive.writestr(member, text)
         return packed
 
-    def read(self, window: DayWindow = window) -> pa.Table:
+    def taken(self, window: DayWindow = window) -> Rows:
         """Read the file as it stands, after writing it unless a test wrote its own."""
         if not self.path.exists() and not (self.directory / "flights.csv.zip").exists():
             self.path.write_text(self.text())
-        return sources.read_flights(self.directory, window.first, window.last)
+        return sources.folder(self.directory).read(FLIGHTS, window)
+
+    def read(self, window: DayWindow = window) -> pa.Table:
+        return self.taken(window).complete().table
 
     def check(self, window: DayWindow = window) -> Checked:
-        return enforce(FLIGHTS, self.read(window), window)
+        rows = self.taken(window).complete()
+        return enforce(FLIGHTS, rows.table, window, rows.days)
 
 
 @pytest.fixture(scope="session")
@@ -67,8 +73,8 @@ def year() -> DayWindow:
 
 @pytest.fixture(scope="session")
 def checked_year(year: DayWindow) -> Checked:
-    table = sources.read_flights(sources.bundled_directory(), year.first, year.last)
-    return enforce(FLIGHTS, table, year)
+    rows = sources.folder(sources.bundled_directory()).read(FLIGHTS, year).complete()
+    return enforce(FLIGHTS, rows.table, year, rows.days)
 
 
 @pytest.fixture(scope="session")

@@ -13,14 +13,14 @@ from mlops_assets.components.contract import (
     OUTSIDE,
     REPEATED,
     ContractError,
-    DayWindow,
     enforce,
 )
 from mlops_assets.components.quarantine import verdict
 from mlops_assets.defs.raw import sources
 from mlops_assets.defs.raw.contracts import AIRLINES, AIRPORTS, CONTRACTS, FLIGHTS, PLANES, WEATHER
+from mlops_assets.sources.window import DayWindow
 
-BUNDLED = sources.bundled_directory()
+BUNDLED = sources.folder(sources.bundled_directory())
 
 
 def reasons(checked) -> list[str]:
@@ -40,7 +40,7 @@ def test_every_flight_of_the_year_keeps_the_contract(checked_year, year):
 
 
 def test_of_the_years_weather_one_impossible_wind_is_quarantined(year):
-    checked = enforce(WEATHER, sources.read_weather(BUNDLED, year.first, year.last), year)
+    checked = enforce(WEATHER, BUNDLED.read(WEATHER, year).table, year)
     assert checked.accepted.num_rows == 26_114
     assert checked.quarantined["wind_speed"].to_pylist() == [1048.36058]
     assert checked.quarantined_days.to_pylist() == [date(2013, 2, 12)]
@@ -48,15 +48,15 @@ def test_of_the_years_weather_one_impossible_wind_is_quarantined(year):
 
 
 def test_the_airports_on_the_wrong_side_of_the_globe_are_quarantined():
-    checked = enforce(AIRPORTS, sources.read_airports(BUNDLED))
+    checked = enforce(AIRPORTS, BUNDLED.read(AIRPORTS, None).table)
     assert checked.accepted.num_rows == 1455
     assert checked.quarantined["faa"].to_pylist() == ["DVT", "EEN", "MYF"]
     assert judge(AIRPORTS, checked).passed
 
 
 def test_every_plane_and_airline_keeps_its_contract():
-    planes = enforce(PLANES, sources.read_planes(BUNDLED))
-    airlines = enforce(AIRLINES, sources.read_airlines(BUNDLED))
+    planes = enforce(PLANES, BUNDLED.read(PLANES, None).table)
+    airlines = enforce(AIRLINES, BUNDLED.read(AIRLINES, None).table)
     assert (planes.accepted.num_rows, planes.quarantined.num_rows) == (3322, 0)
     assert (airlines.accepted.num_rows, airlines.quarantined.num_rows) == (16, 0)
 
@@ -179,7 +179,7 @@ def test_a_day_with_too_many_bad_rows_fails_by_name(flight_file):
 
 
 def test_nan_is_no_measurement_even_if_a_source_lets_it_through():
-    table = sources.read_airports(BUNDLED)
+    table = BUNDLED.read(AIRPORTS, None).table
     latitudes = [float("nan"), *table["lat"].to_pylist()[1:]]
     table = table.set_column(table.column_names.index("lat"), "lat", pa.array(latitudes))
     checked = enforce(AIRPORTS, table)
@@ -212,7 +212,7 @@ def test_every_column_of_a_contract_has_a_rule(contract):
 
 
 def test_a_table_of_other_columns_or_types_is_refused():
-    table = sources.read_airlines(BUNDLED)
+    table = BUNDLED.read(AIRLINES, None).table
     with pytest.raises(ContractError, match="airlines lacks the column name"):
         enforce(AIRLINES, table.drop_columns(["name"]))
     numbers = table.set_column(1, "name", pa.array(range(16), pa.int64()))

@@ -7,9 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mlops_assets.components.contract import DayWindow
 from mlops_assets.components.partition_files import write_partitions, write_table
 from mlops_assets.defs.raw.contracts import FLIGHTS, WEATHER
+from mlops_assets.sources.window import DayWindow
 
 
 def digests(files) -> dict[date, str]:

@@ -70,4 +70,6 @@ def _months(
     return months
 
 
-LOCAL_DAY = DayRule(stated=stated_days, implied=implied_days)
+LOCAL_DAY = DayRule(
+    stated=stated_days, implied=implied_days, parts=("year", "month", "day"), instant="time_hour"
+)

@@ -1,0 +1,140 @@
+"""The sensor of the raw tables' source: what arrives there starts its partition."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import dagster as dg
+
+from mlops_assets.components.raw_table import SCHEMA
+from mlops_assets.defs.raw import sources
+from mlops_assets.defs.raw.days import LOCAL_ZONE
+from mlops_assets.sources.errors import SourceError
+from mlops_assets.sources.source import Arrival, News
+
+NAME = "arrivals"
+STARTED_BY = "mlops/started_by"
+
+RUNS_A_TICK = 50
+"""A year that is put down at once is as many runs as it has days: a tick's worth queues at once."""
+
+TRIES_BEFORE_RED = 3
+
+LONGEST_WAIT_MINUTES = 30
+
+NAMED, LOGGED = 5, 50
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What the sensor remembers from one tick to the next.
+
+    Attributes:
+        cursor: How far the source has been read.
+        tries: How often in a row it did not answer.
+        next_try: When it is to be asked again, seconds since 1970.
+        error: What it failed by.
+        told: The unusable things that were logged.
+    """
+
+    cursor: str = ""
+    tries: int = 0
+    next_try: float = 0.0
+    error: str = ""
+    told: tuple[str, ...] = ()
+
+    @classmethod
+    def from_text(cls, text: str | None) -> Watch:
+        """Read what `text` wrote; nothing before the first tick."""
+        if not text:
+            return cls()
+        found = json.loads(text)
+        return cls(**{**found, "told": tuple(found["told"])})
+
+    @property
+    def text(self) -> str:
+        """It as the sensor's cursor."""
+        return json.dumps(asdict(self))
+
+    def failed(self, error: str, now: float) -> Watch:
+        """After one more try that got no answer: the next one in 1, 2, 4 … 30 minutes."""
+        tries = self.tries + 1
+        minutes = min(2 ** (tries - 1), LONGEST_WAIT_MINUTES)
+        return replace(self, tries=tries, next_try=now + 60 * minutes, error=error)
+
+    def answered(self, news: News) -> Watch:
+        """After a look."""
+        return Watch(cursor=news.cursor, told=tuple(sorted(news.unusable)[:LOGGED]))
+
+    def trouble(self) -> str:
+        """That the source does not answer, how often it was asked and when it is asked next."""
+        when = datetime.fromtimestamp(self.next_try, ZoneInfo(LOCAL_ZONE))
+        times = "once" if self.tries == 1 else f"{self.tries} times"
+        return (
+            f"{self.error} Asked {times}; the next try is at {when:%H:%M:%S %Z}. What has arrived "
+            "meanwhile is taken then."
+        )
+
+
+@dg.sensor(
+    name=NAME,
+    target=dg.AssetSelection.groups(SCHEMA),
+    minimum_interval_seconds=30,
+    default_status=dg.DefaultSensorStatus.STOPPED,
+    description=(
+        "Materializes what arrives at the source of the raw tables: a file in the landing area, a "
+        "month on the server, changed rows of the database. A run for each partition, so that a "
+        "broken file stops its own day only. A file that belongs to no partition is named, and a "
+        "source that does not answer is asked again after 1, 2, 4 … 30 minutes."
+    ),
+)
+def arrivals(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+    """Request a run for each partition that something arrived for."""
+    watch, now = Watch.from_text(context.cursor), time.time()
+    if now < watch.next_try:
+        # A tick that raises keeps no cursor, so that no try may happen in it.
+        if watch.tries >= TRIES_BEFORE_RED:
+            raise SourceError(watch.trouble())
+        return dg.SensorResult(skip_reason=watch.trouble())
+    try:
+        news = sources.source().arrivals(watch.cursor, limit=RUNS_A_TICK)
+    except SourceError as error:
+        down = watch.failed(str(error), now)
+        context.log.warning(down.trouble())
+        return dg.SensorResult(skip_reason=down.trouble(), cursor=down.text)
+    for name in sorted(news.unusable)[:LOGGED]:
+        if name not in watch.told:
+            context.log.warning(news.unusable[name])
+    return dg.SensorResult(
+        run_requests=list(_requests(news)),
+        skip_reason=None if news.arrivals else _nothing_new(news),
+        cursor=watch.answered(news).text,
+    )
+
+
+def _requests(news: News) -> Iterator[dg.RunRequest]:
+    for arrival in news.arrivals:
+        yield dg.RunRequest(
+            run_key=_run_key(arrival),
+            asset_selection=[dg.AssetKey([SCHEMA, arrival.table])],
+            partition_key=arrival.day.isoformat() if arrival.day else None,
+            tags={STARTED_BY: NAME},
+        )
+
+
+def _run_key(arrival: Arrival) -> str:
+    """What Dagster tells a repeated request by, so that a killed tick requests nothing twice."""
+    return f"{arrival.table}|{arrival.day or ''}|{arrival.fingerprint}"
+
+
+def _nothing_new(news: News) -> str:
+    if not news.unusable:
+        return "Nothing has arrived."
+    reasons = list(news.unusable.values())
+    more = f" And {len(reasons) - NAMED} more." if len(reasons) > NAMED else ""
+    return f"Nothing usable has arrived. {' '.join(reasons[:NAMED])}{more}"

@@ -1,0 +1,241 @@
+"""Days of the real year that are dropped into a landing area while Dagster's daemon is on.
+
+What came before them is there: a month of marts for the features to look back on, and a model of
+each airport, trained on made-up rows.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import IO
+
+import dagster as dg
+from command_line import COMMAND
+from installation import MARTS, RAW, WHOLE, Installation, asset_key, installed
+from made_up_month import MONTH, publish_training_set
+
+from mlops_assets.defs.raw.sources import bundled_directory
+from mlops_assets.settings import ROOT
+
+ORIGINS = ("EWR", "JFK", "LGA")
+BEFORE = ("2013-03-01", "2013-04-01")
+"""The days that are there before any lands: as many as features look back."""
+
+PATIENCE_SECONDS = 900
+QUIET_SECONDS = 100
+"""Nothing is under way and nothing begins for so long: the night comes every minute here."""
+
+DAEMON = (sys.executable, "-m", "dagster._daemon", "run")
+
+SENSORS = ("arrivals", "flow_of_tables", "flow_of_models", "flow_of_data")
+
+
+def prepare(home: Path, definitions: dg.Definitions) -> None:
+    """Make a state directory with what came before."""
+    with installed(home, definitions) as past:
+        assert past.materialize(WHOLE).success
+        assert past.materialize((*RAW, *MARTS), BEFORE).success
+        publish_training_set(past, home.parent / "made-up", ORIGINS)
+        models = (f"{MONTH}|{ORIGINS[0]}", f"{MONTH}|{ORIGINS[-1]}")
+        assert past.materialize(["flight_delay/model"], models).success
+
+
+@cache
+def _rows(table: str) -> dict[str, list[str]]:
+    """The lines of each day of a table of the real year, by the day; the header by its name."""
+    if table == "flights":
+        with zipfile.ZipFile(bundled_directory() / "flights.csv.zip") as archive:
+            text = archive.read("flights.csv").decode()
+    else:
+        text = (bundled_directory() / f"{table}.csv").read_text()
+    header, *lines = text.splitlines()
+    names = header.split(",")
+    places = [names.index(name) for name in ("year", "month", "day")]
+    found: dict[str, list[str]] = {"header": [header]}
+    for line in lines:
+        fields = next(csv.reader(io.StringIO(line)))
+        year, month, day = (int(fields[place]) for place in places)
+        found.setdefault(f"{year}-{month:02}-{day:02}", []).append(line)
+    return found
+
+
+def of_day(table: str, day: str) -> str:
+    """A day of a table as CSV."""
+    rows = _rows(table)
+    return "\n".join([*rows["header"], *rows[day], ""])
+
+
+@dataclass
+class Landing:
+    """A state directory with its landing area and the daemon that looks at it.
+
+    Attributes:
+        installation: What this process has open of the state directory.
+        area: The landing area.
+        log: Where the daemon's words go.
+    """
+
+    installation: Installation
+    area: Path
+    log: Path
+    _daemon: subprocess.Popen[bytes] | None = field(default=None)
+
+    @property
+    def instance(self) -> dg.DagsterInstance:
+        """Dagster's record."""
+        return self.installation.instance
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of whoever works on it."""
+        return {
+            **os.environ,
+            "MLOPS_LANDING": str(self.area),
+            # Features are made at night: here every minute is one.
+            "MLOPS_NIGHTLY": "* * * * *",
+        }
+
+    def drop(self, day: str, change: Callable[[str, str], str] = lambda _, text: text) -> None:
+        """Drop the files of a day, each whole or not at all.
+
+        Args:
+            day: The day.
+            change: Called with a table and its text, to change it.
+        """
+        for table in ("flights", "weather"):
+            self.drop_file(table, day, change(table, of_day(table, day)))
+
+    def drop_file(self, table: str, day: str, text: str) -> None:
+        """Drop one file."""
+        folder = self.area / table
+        folder.mkdir(parents=True, exist_ok=True)
+        draft = folder / f".{day}.csv"
+        draft.write_text(text)
+        draft.replace(folder / f"{day}.csv")
+
+    def switch_on(self, names: Sequence[str] = SENSORS) -> None:
+        """Turn sensors on, by the command."""
+        subprocess.run(
+            [*COMMAND, "automation", "on", *names], env=self.environment, check=True, timeout=300
+        )
+
+    def start(self) -> None:
+        """Start the daemon."""
+        stream: IO[bytes]
+        with self.log.open("ab") as stream:
+            self._daemon = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    "dagster._daemon",
+                    "run",
+                    "-w",
+                    str(ROOT / "workspace.yaml"),
+                ],
+                env=self.environment,
+                stdout=stream,
+                stderr=stream,
+                start_new_session=True,
+            )
+
+    def kill(self) -> None:
+        """Kill the daemon, with its code server and all of its runs, as a power cut does."""
+        assert self._daemon is not None
+        os.killpg(self._daemon.pid, signal.SIGKILL)
+        self._daemon.wait()
+
+    def stop(self) -> None:
+        """End the daemon, if it is running."""
+        if self._daemon is not None and self._daemon.poll() is None:
+            self._daemon.send_signal(signal.SIGINT)
+            try:
+                self._daemon.wait(60)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+    def runs(self) -> list[dg.DagsterRun]:
+        """All runs, the oldest first."""
+        return list(reversed(self.instance.get_runs()))
+
+    def wait(self, wanted: Callable[[], bool]) -> None:
+        """Wait until something holds.
+
+        Raises:
+            TimeoutError: It does not; the daemon's last words are in the message.
+        """
+        end = time.monotonic() + PATIENCE_SECONDS
+        while not wanted():
+            assert self._daemon is not None
+            if time.monotonic() > end or self._daemon.poll() is not None:
+                runs = Counter((run.job_name, run.status.value) for run in self.runs())
+                raise TimeoutError(f"{runs}\n{self.log.read_text()[-8000:]}")
+            time.sleep(1)
+
+    def settle(self) -> None:
+        """Wait until nothing has begun or been under way for a while."""
+        since = time.monotonic()
+        seen = -1
+
+        def quiet() -> bool:
+            nonlocal since, seen
+            runs = self.runs()
+            if len(runs) != seen or any(not run.is_finished for run in runs):
+                since, seen = time.monotonic(), len(runs)
+            return time.monotonic() - since > QUIET_SECONDS
+
+        self.wait(quiet)
+
+    def made(self, asset: str) -> set[str]:
+        """The partitions of an asset that Dagster's record holds."""
+        return self.installation.materialized(asset)
+
+    def times_made(self, asset: str) -> Counter[str]:
+        """How often each partition of an asset was materialized."""
+        found: Counter[str] = Counter()
+        records = self.instance.fetch_materializations(asset_key(asset), limit=10_000).records
+        for record in records:
+            assert record.partition_key is not None
+            found[record.partition_key] += 1
+        return found
+
+    def versions(self, asset: str) -> dict[str, str]:
+        """The content of each partition that the base branch holds, by its path."""
+        stored = self.installation.lake.snapshot().stored(asset)
+        return {part.path: found.manifest.data_version for part, found in stored.items()}
+
+
+@contextmanager
+def landing(home: Path, definitions: dg.Definitions) -> Iterator[Landing]:
+    """Open a prepared state directory with an empty landing area; the daemon is not started."""
+    area = home.parent / "landing"
+    area.mkdir(exist_ok=True)
+    with installed(home, definitions) as opened:
+        made = Landing(opened, area, home.parent / "daemon.log")
+        try:
+            yield made
+        finally:
+            made.stop()
+
+
+def started_by(run: dg.DagsterRun) -> str | None:
+    """The schedule or sensor that a run names as what started it."""
+    return run.tags.get("mlops/started_by")
+
+
+def dumped(versions: dict[str, str]) -> str:
+    """Versions as text to compare and show."""
+    return json.dumps(versions, indent=1, sort_keys=True)
