@@ -11,26 +11,26 @@ from mlops_assets.defs.raw.sources import bundled_directory
 
 @cache
 def _lines(table: str) -> tuple[str, dict[str, list[str]]]:
-    """The header of a daily table's file, and its first days' lines by day."""
+    """The header of a daily table's file, and the lines of each day."""
     packed = bundled_directory() / f"{table}.csv.zip"
     if packed.exists():
-        with zipfile.ZipFile(packed) as archive, archive.open(f"{table}.csv") as stream:
-            text = stream.read(4 << 20).decode()
+        with zipfile.ZipFile(packed) as archive:
+            text = archive.read(f"{table}.csv").decode()
     else:
         text = (bundled_directory() / f"{table}.csv").read_text()
     header, *lines = text.splitlines()
     names = header.split(",")
-    month, day = names.index("month"), names.index("day")
+    places = [names.index(name) for name in ("year", "month", "day")]
     by_day: dict[str, list[str]] = {}
     for line in lines:
-        fields = line.split(",")
-        if len(fields) == len(names) and fields[month] == "1":
-            by_day.setdefault(f"2013-01-{int(fields[day]):02}", []).append(line)
+        fields = line.split(",", max(places) + 1)
+        year, month, day = (int(fields[place]) for place in places)
+        by_day.setdefault(f"{year}-{month:02}-{day:02}", []).append(line)
     return header, by_day
 
 
 def content_of(table: str, day: str, *, rows: int | None = None) -> str:
-    """The file of a day of January 2013.
+    """The file of a day of the year.
 
     Args:
         table: Which table's.

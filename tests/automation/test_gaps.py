@@ -8,7 +8,7 @@ from simulated_history import DAYS, History, asset
 from mlops_assets.defs.automation import conditions
 
 RAW, FACTS = dg.AssetKey("raw"), dg.AssetKey("facts")
-LOOK_BACK = conditions.LookBack([FACTS], RAW)
+NEEDS = conditions.Needs(looked_back_on=[FACTS], calendar=RAW)
 
 
 def history() -> History:
@@ -24,7 +24,7 @@ def history() -> History:
             asset("facts", deps=["staged"]),
             asset(
                 "features",
-                conditions.flow(look_back=LOOK_BACK),
+                conditions.flow(needs=NEEDS),
                 deps=[dg.AssetDep(FACTS, partition_mapping=mapping)],
             ),
         ]

@@ -5,27 +5,23 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
-from datetime import datetime
-from zoneinfo import ZoneInfo
+from dataclasses import dataclass, field, replace
 
 import dagster as dg
 
+from mlops_assets.components.backoff import Backoff
 from mlops_assets.components.raw_table import SCHEMA
+from mlops_assets.defs.automation.run_tags import started_by
 from mlops_assets.defs.raw import sources
-from mlops_assets.defs.raw.days import LOCAL_ZONE
 from mlops_assets.sources.errors import SourceError
 from mlops_assets.sources.source import Arrival, News
 
 NAME = "arrivals"
-STARTED_BY = "mlops/started_by"
 
 RUNS_A_TICK = 50
 """A year that is put down at once is as many runs as it has days: a tick's worth queues at once."""
 
 TRIES_BEFORE_RED = 3
-
-LONGEST_WAIT_MINUTES = 30
 
 NAMED, LOGGED = 5, 50
 
@@ -36,16 +32,12 @@ class Watch:
 
     Attributes:
         cursor: How far the source has been read.
-        tries: How often in a row it did not answer.
-        next_try: When it is to be asked again, seconds since 1970.
-        error: What it failed by.
+        backoff: How long it has not answered.
         told: The unusable things that were logged.
     """
 
     cursor: str = ""
-    tries: int = 0
-    next_try: float = 0.0
-    error: str = ""
+    backoff: Backoff = field(default_factory=Backoff)
     told: tuple[str, ...] = ()
 
     @classmethod
@@ -54,31 +46,22 @@ class Watch:
         if not text:
             return cls()
         found = json.loads(text)
-        return cls(**{**found, "told": tuple(found["told"])})
+        return cls(found["cursor"], Backoff.from_json(found["backoff"]), tuple(found["told"]))
 
     @property
     def text(self) -> str:
         """It as the sensor's cursor."""
-        return json.dumps(asdict(self))
-
-    def failed(self, error: str, now: float) -> Watch:
-        """After one more try that got no answer: the next one in 1, 2, 4 … 30 minutes."""
-        tries = self.tries + 1
-        minutes = min(2 ** (tries - 1), LONGEST_WAIT_MINUTES)
-        return replace(self, tries=tries, next_try=now + 60 * minutes, error=error)
+        return json.dumps(
+            {"cursor": self.cursor, "backoff": self.backoff.to_json(), "told": self.told}
+        )
 
     def answered(self, news: News) -> Watch:
         """After a look."""
         return Watch(cursor=news.cursor, told=tuple(sorted(news.unusable)[:LOGGED]))
 
     def trouble(self) -> str:
-        """That the source does not answer, how often it was asked and when it is asked next."""
-        when = datetime.fromtimestamp(self.next_try, ZoneInfo(LOCAL_ZONE))
-        times = "once" if self.tries == 1 else f"{self.tries} times"
-        return (
-            f"{self.error} Asked {times}; the next try is at {when:%H:%M:%S %Z}. What has arrived "
-            "meanwhile is taken then."
-        )
+        """That the source does not answer, since when and when it is asked next."""
+        return f"{self.backoff.sentence('Looking at the source')} What arrives is taken then."
 
 
 @dg.sensor(
@@ -90,21 +73,21 @@ class Watch:
         "Materializes what arrives at the source of the raw tables: a file in the landing area, a "
         "month on the server, changed rows of the database. A run for each partition, so that a "
         "broken file stops its own day only. A file that belongs to no partition is named, and a "
-        "source that does not answer is asked again after 1, 2, 4 … 30 minutes."
+        "source that does not answer is asked again after 1, 2, 4 … 60 minutes."
     ),
 )
 def arrivals(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     """Request a run for each partition that something arrived for."""
     watch, now = Watch.from_text(context.cursor), time.time()
-    if now < watch.next_try:
+    if not watch.backoff.due(now):
         # A tick that raises keeps no cursor, so that no try may happen in it.
-        if watch.tries >= TRIES_BEFORE_RED:
+        if watch.backoff.failures >= TRIES_BEFORE_RED:
             raise SourceError(watch.trouble())
         return dg.SensorResult(skip_reason=watch.trouble())
     try:
         news = sources.source().arrivals(watch.cursor, limit=RUNS_A_TICK)
     except SourceError as error:
-        down = watch.failed(str(error), now)
+        down = replace(watch, backoff=watch.backoff.failed(now, str(error)))
         context.log.warning(down.trouble())
         return dg.SensorResult(skip_reason=down.trouble(), cursor=down.text)
     for name in sorted(news.unusable)[:LOGGED]:
@@ -123,7 +106,7 @@ def _requests(news: News) -> Iterator[dg.RunRequest]:
             run_key=_run_key(arrival),
             asset_selection=[dg.AssetKey([SCHEMA, arrival.table])],
             partition_key=arrival.day.isoformat() if arrival.day else None,
-            tags={STARTED_BY: NAME},
+            tags=started_by(NAME),
         )
 
 

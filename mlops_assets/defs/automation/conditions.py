@@ -13,16 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
-from operator import and_
 from typing import Any
 
 import dagster as dg
 
-Condition = dg.AutomationCondition[Any]
+from mlops_assets.defs.automation.run_tags import STARTED_BY
 
-STARTED_BY = "mlops/started_by"
-"""The tag by which a run names the schedule or sensor that started it."""
+Condition = dg.AutomationCondition[Any]
 
 
 FLOWS = "made when its inputs or code change"
@@ -117,41 +114,50 @@ def due(cron: str, time_zone: str, what: Condition) -> Condition:
 
 
 @dataclass(frozen=True)
-class LookBack:
-    """Inputs of which a day needs its own day, and of the days before what is there.
+class Needs:
+    """Which inputs a partition cannot be made without, where that is not all of them.
 
     Attributes:
-        inputs: The inputs.
-        by_way_of: A table of the same days that neither they nor what looks back on them depend on
-            directly.
+        optional: Inputs that may be missing.
+        looked_back_on: Inputs of which the partition's own must be there, and earlier ones may be
+            missing: one broken file would hold back every day of the month after it.
+        calendar: An asset with the same partitions that the target does not depend on. Dagster
+            knows an input's partitions only by the whole window that the target looks back on, and
+            the one of the same day by way of an asset that it maps to day by day.
+        step: The assets that one run makes together, whose inputs may come into being with them.
     """
 
-    inputs: Sequence[dg.AssetKey]
-    by_way_of: dg.AssetKey
+    optional: Sequence[dg.AssetKey] = ()
+    looked_back_on: Sequence[dg.AssetKey] = ()
+    calendar: dg.AssetKey | None = None
+    step: dg.AssetSelection | None = None
 
 
-def own_day_missing(key: dg.AssetKey, by_way_of: dg.AssetKey) -> Condition:
-    """Of an input that is looked back on, the partition of the same day is missing.
+ALL = Needs()
 
-    A day before it may be: one broken file would otherwise hold back every day that looks back on
-    it, a month of them. Between two assets that Dagster knows no dependency of, it maps days to the
-    same days; so this goes by way of a table that neither side depends on directly.
+
+def lacking(needs: Needs = ALL) -> Condition:
+    """An input that it cannot be made without is missing.
+
+    Being asked for is not being there, but within a step: a champion that is asked for together
+    with its report would be made once more for the report's change.
 
     Args:
-        key: The input.
-        by_way_of: That table.
+        needs: Which inputs those are.
     """
-    there = dg.AutomationCondition.asset_matches(key, dg.AutomationCondition.missing())
-    return dg.AutomationCondition.asset_matches(by_way_of, there).with_label(
-        f"its own day of {key.to_user_string()} is missing"
-    )
+    missing = dg.AutomationCondition.missing()
+    absent: Condition = missing & ~dg.AutomationCondition.will_be_requested()
+    absent = dg.AutomationCondition.any_deps_match(absent if needs.step else missing)
+    spared = [*needs.optional, *needs.looked_back_on]
+    found: Condition = absent.ignore(dg.AssetSelection.assets(*spared)) if spared else absent
+    for key in needs.looked_back_on:
+        if needs.calendar is not None and key not in needs.optional:
+            own = dg.AutomationCondition.asset_matches(key, missing)
+            found |= dg.AutomationCondition.asset_matches(needs.calendar, own)
+    return found
 
 
-def possible(
-    optional: dg.AssetSelection | None = None,
-    step: dg.AssetSelection | None = None,
-    look_back: LookBack | None = None,
-) -> Condition:
+def possible(needs: Needs = ALL) -> Condition:
     """All that it needs is there, nothing of it is being made, and no audit of it failed.
 
     A run that is asked for without its inputs fails, and one that is asked for while they are
@@ -164,49 +170,29 @@ def possible(
     which are recorded without.
 
     Args:
-        optional: Inputs that it can be made without.
-        step: The assets that one run makes together, whose inputs may come into being with them.
-            Asked for together with its input otherwise, a report and its champion, the change of
-            that input would have it made again.
-        look_back: Inputs of which it needs its own day alone.
+        needs: What it cannot be made without; all of its inputs if left out.
     """
-    missing = dg.AutomationCondition.missing()
-    if step is not None:
-        missing &= ~dg.AutomationCondition.will_be_requested()
-    absent = dg.AutomationCondition.any_deps_match(missing)
-    if optional is not None:
-        absent = absent.ignore(optional)
-    if look_back is not None:
-        absent = absent.ignore(dg.AssetSelection.assets(*look_back.inputs))
     failed = dg.AutomationCondition.any_deps_match(
         dg.AutomationCondition.any_checks_match(
             dg.AutomationCondition.check_failed(), blocking_only=True
         )
     )
-    parts: list[Condition] = [
-        ~absent.with_label("an input is missing"),
-        ~failed.with_label("an audit of an input failed"),
-        ~dg.AutomationCondition.any_deps_in_progress(),
-        ~dg.AutomationCondition.in_progress(),
-    ]
-    if look_back is not None:
-        parts += [~own_day_missing(key, look_back.by_way_of) for key in look_back.inputs]
-    return reduce(and_, parts)
+    return (
+        ~lacking(needs)
+        & ~failed.with_label("an audit of an input failed")
+        & ~dg.AutomationCondition.any_deps_in_progress()
+        & ~dg.AutomationCondition.in_progress()
+    ).with_label("possible now")
 
 
-def flow(
-    change: Condition | None = None,
-    optional: dg.AssetSelection | None = None,
-    look_back: LookBack | None = None,
-) -> Condition:
+def flow(change: Condition | None = None, needs: Needs = ALL) -> Condition:
     """As soon as something is to be made and can be.
 
     Args:
         change: What counts as a change of inputs; any change of any input if None.
-        optional: Inputs that it can be made without.
-        look_back: Inputs of which it needs its own day alone.
+        needs: What it cannot be made without.
     """
-    return (waiting(change) & possible(optional, look_back=look_back)).with_label(FLOWS)
+    return (waiting(change) & possible(needs)).with_label(FLOWS)
 
 
 def step_flow(step: dg.AssetSelection, sensor: str) -> Condition:
@@ -217,10 +203,10 @@ def step_flow(step: dg.AssetSelection, sensor: str) -> Condition:
         sensor: The sensor that asks for them.
     """
     change = step_inputs_changed(step, sensor)
-    return (waiting(change) & possible(step=step)).with_label(FLOWS)
+    return (waiting(change) & possible(Needs(step=step))).with_label(FLOWS)
 
 
-def settled_flow(look_back: LookBack | None = None) -> Condition:
+def settled_flow(needs: Needs = ALL) -> Condition:
     """As soon as something is to be made and can be, one tick later.
 
     For what hangs on a table both directly and through another asset of the same sensor: at the
@@ -228,20 +214,15 @@ def settled_flow(look_back: LookBack | None = None) -> Condition:
     have everything made twice.
 
     Args:
-        look_back: Inputs of which it needs its own day alone.
+        needs: What it cannot be made without.
     """
     what = waiting()
-    return (what & ~what.newly_true() & possible(look_back=look_back)).with_label(
+    return (what & ~what.newly_true() & possible(needs)).with_label(
         "made when its inputs or code change, a tick later"
     )
 
 
-def timed(
-    cron: str,
-    time_zone: str,
-    optional: dg.AssetSelection | None = None,
-    look_back: LookBack | None = None,
-) -> Condition:
+def timed(cron: str, time_zone: str, needs: Needs = ALL) -> Condition:
     """At a time, everything that was waiting for it, as soon as it can be made.
 
     A late file touches the features of 31 later days. As it comes, each file of a bad week would
@@ -250,12 +231,10 @@ def timed(
     Args:
         cron: The times.
         time_zone: In which they are.
-        optional: Inputs that it can be made without.
-        look_back: Inputs of which it needs its own day alone.
+        needs: What it cannot be made without.
     """
     label = f"made at {cron} {time_zone} where its inputs or code changed"
-    can = possible(optional, look_back=look_back)
-    return (due(cron, time_zone, waiting()) & can).with_label(label)
+    return (due(cron, time_zone, waiting()) & possible(needs)).with_label(label)
 
 
 def trained(cron: str, time_zone: str) -> Condition:

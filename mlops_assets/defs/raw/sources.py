@@ -11,13 +11,16 @@ from datetime import date
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from mlops_assets.defs.raw.contracts import CONTRACTS
+from mlops_assets.defs.raw.contracts import CONTRACTS, FLIGHTS
+from mlops_assets.defs.raw.on_time import LAYOUT
 from mlops_assets.defs.resources import connect
 from mlops_assets.lake import UnreachableLakeError
 from mlops_assets.settings import Settings, settings
 from mlops_assets.sources.errors import SourceError, SourceUnavailableError
 from mlops_assets.sources.folder import WholeFiles
+from mlops_assets.sources.guarded_http import PORTS
 from mlops_assets.sources.landing import LandingArea
+from mlops_assets.sources.monthly import MonthlyArchives
 from mlops_assets.sources.source import Source
 from mlops_assets.sources.storage import LakeStorage, LocalStorage, RemoteStorage, Storage
 from mlops_assets.sources.window import DayWindow
@@ -72,6 +75,9 @@ def source() -> Source:
 def _source(found: Settings) -> Source:
     if not isinstance(found.source, str):
         return folder(found.source or bundled_directory())
+    if urlsplit(found.source).scheme in PORTS:
+        packaged = folder(bundled_directory())
+        return MonthlyArchives(found.source, FLIGHTS.table, LAYOUT, SPAN, found.downloads, packaged)
     raise SourceError(f"MLOPS_SOURCE {found.source} is no source that is known.")
 
 
