@@ -5,8 +5,8 @@ draws, and a test that takes them for such calls every second day a drift. So a 
 estimate with an error of its own, days differ by more than that error, and both are estimated from
 the reference: the random-effects model of DerSimonian and Laird (Meta-analysis in clinical trials,
 1986). A new day is held to the prediction interval of Higgins, Thompson and Spiegelhalter (A
-re-evaluation of random-effects meta-analysis, 2009), by Student's t with two degrees less than there
-are days. A small day has a large error, a short reference wide tails: neither cries wolf.
+re-evaluation of random-effects meta-analysis, 2009), by Student's t with two degrees less than
+there are days. A small day has a large error, a short reference wide tails: neither cries wolf.
 """
 
 from __future__ import annotations

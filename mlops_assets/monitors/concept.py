@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlops_assets.monitors.between_days import Departure, Estimate, departure
+from mlops_assets.monitors.charts import Chart, Series, nearest_limits
 from mlops_assets.monitors.finding import Finding, Findings, Look
-from mlops_assets.monitors.history import DayRows, History, codes_of
+from mlops_assets.monitors.history import LONGEST_WINDOW, DayRows, History, codes_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -97,7 +98,39 @@ class Concept:
             reference_days=len(history.reference()),
             findings=tuple(findings),
         )
-        return Look(found)
+        residual = [
+            finding.value
+            for finding in findings
+            if finding.subject == "all rows" and finding.days == 1
+        ]
+        figures = {
+            "mean residual": sum(residual),
+            "largest share of a limit": found.nearest,
+        }
+        return Look(found, figures, list(self._charts(history, tallies, found)))
+
+    def _charts(self, history: History, tallies: _Tallies, found: Findings) -> Iterator[Chart]:
+        yield from nearest_limits("Nearest to a limit", found.findings, "differences")
+        days = history.window(LONGEST_WINDOW * 4)
+        ranked = sorted(found.findings, key=lambda finding: -finding.share_of_limit)
+        for finding in ranked[:1]:
+            part, quantity = tallies.part_of(finding), dict(finding.labels)["quantity"]
+            own = [tallies.of(day, quantity, part) for day in days]
+            every = [tallies.of(day, quantity, ALL) for day in days]
+            others = [whole - one for whole, one in zip(every, own, strict=True)]
+            lines: dict[str, list[float | None]] = {
+                finding.subject: [total.mean if total.n else None for total in own]
+            }
+            if part != ALL:
+                lines["all others"] = [total.mean if total.n else None for total in others]
+            yield Series(
+                f"{finding.subject}: {quantity}",
+                f"The mean {quantity} of {finding.subject} by day, which of all differences lies "
+                "nearest to its limit.",
+                quantity,
+                [day.day for day in days],
+                lines,
+            )
 
     @property
     def quantities(self) -> list[str]:
@@ -186,11 +219,11 @@ class _Tallies:
         self.fewest_days = history.fewest_days
 
     def window(self, days: int, quantity: str, part: tuple[str, str]) -> Totals:
-        found = [self._of(day, quantity, part) for day in self._history.window(days)]
+        found = [self.of(day, quantity, part) for day in self._history.window(days)]
         return sum(found, NOTHING)
 
     def reference(self, window: int, quantity: str, part: tuple[str, str]) -> list[Totals]:
-        return [self._of(day, quantity, part) for day in self._history.reference(window)]
+        return [self.of(day, quantity, part) for day in self._history.reference(window)]
 
     def reference_mean(self, window: int, quantity: str, part: tuple[str, str]) -> float:
         return sum(self.reference(window, quantity, part), NOTHING).mean
@@ -205,7 +238,11 @@ class _Tallies:
         days = [day.day.isoformat() for day in self._history.window(window)]
         return f"on {days[0]}" if len(days) == 1 else f"from {days[0]} to {days[-1]}"
 
-    def _of(self, day: DayRows, quantity: str, part: tuple[str, str]) -> Totals:
+    def part_of(self, finding: Finding) -> tuple[str, str]:
+        parts = [pair for pair in finding.labels if pair[0] != "quantity"]
+        return parts[0] if parts else ALL
+
+    def of(self, day: DayRows, quantity: str, part: tuple[str, str]) -> Totals:
         return _tally(self._concept, day)[quantity].get(part, NOTHING)
 
 
@@ -272,6 +309,6 @@ def _sentence(
         measured = f"{outcome} {side} zero differs by {judged.value:.2f} {unit}"
     return (
         f"{subject}: {span}, over {rows:,} rows, {measured}{against}, "
-        f"{abs(judged.deviations):.1f} deviations {more} than the usual {judged.expected:.2f}; look "
-        f"at the outcomes and the scores of {subject}."
+        f"{abs(judged.deviations):.1f} deviations {more} than the usual {judged.expected:.2f}; "
+        f"look at the outcomes and the scores of {subject}."
     )

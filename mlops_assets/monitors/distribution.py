@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import exp, log, sqrt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlops_assets.monitors.history import Values
 
@@ -152,19 +152,12 @@ def binned(days: Sequence[Values], reference: int) -> list[npt.NDArray[np.int64]
     """
     import numpy as np
 
-    known = days[:reference]
-    values = np.concatenate([day.distinct for day in known])
-    counts = np.concatenate([day.counts for day in known])
-    distinct, places = np.unique(values, return_inverse=True)
-    total = np.bincount(places, counts).astype(np.int64)
-    if values.dtype.kind == "f":
-        shares = np.cumsum(total) / total.sum()
-        cuts = np.unique(distinct[np.searchsorted(shares, np.arange(1, BINS) / BINS - 1e-12)])
-        size = len(cuts) + 1
-        found = [np.searchsorted(cuts, day.distinct, side="left") for day in days]
+    ends = _bin_ends(days[:reference])
+    if ends.dtype.kind == "f":
+        size = len(ends)
+        found = [np.searchsorted(ends[:-1], day.distinct, side="left") for day in days]
     else:
-        order = np.lexsort((distinct, -total))[:MOST_VALUES]
-        names = {name: place for place, name in enumerate(distinct[order].tolist())}
+        names = {name: place for place, name in enumerate(ends.tolist())}
         size = len(names) + 1
         found = [
             np.array([names.get(name, size - 1) for name in day.distinct.tolist()], dtype=np.int64)
@@ -174,3 +167,28 @@ def binned(days: Sequence[Values], reference: int) -> list[npt.NDArray[np.int64]
         np.bincount(bins, day.counts, minlength=size).astype(np.int64)
         for bins, day in zip(found, days, strict=True)
     ]
+
+
+def bin_names(reference: Sequence[Values]) -> list[str]:
+    """The names of the bins that `binned` makes of such a reference."""
+    ends = _bin_ends(reference)
+    if ends.dtype.kind == "f":
+        return [f"to {end:.4g}" for end in ends.tolist()]
+    return [*ends.tolist(), "others"]
+
+
+def _bin_ends(reference: Sequence[Values]) -> npt.NDArray[Any]:
+    """The highest value of each bin, or the values that have a bin of their own."""
+    import numpy as np
+
+    values = np.concatenate([day.distinct for day in reference])
+    counts = np.concatenate([day.counts for day in reference])
+    distinct, places = np.unique(values, return_inverse=True)
+    total = np.bincount(places, counts).astype(np.int64)
+    if values.dtype.kind != "f":
+        frequent: npt.NDArray[Any] = distinct[np.lexsort((distinct, -total))[:MOST_VALUES]]
+        return frequent
+    reached = np.cumsum(total) * BINS
+    wanted = np.arange(1, BINS + 1) * total.sum()
+    ends: npt.NDArray[Any] = np.unique(distinct[np.searchsorted(reached, wanted)])
+    return ends

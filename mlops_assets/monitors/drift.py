@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from mlops_assets.ml.samples import Sample
+from mlops_assets.monitors.charts import Chart, compared, nearest_limits
 from mlops_assets.monitors.concept import SCORE
 from mlops_assets.monitors.distribution import Shift, shift
 from mlops_assets.monitors.finding import Finding, Findings, Look, subject_of
-from mlops_assets.monitors.history import History
+from mlops_assets.monitors.history import History, Values
 
 NAME = "drift"
 
@@ -35,28 +36,38 @@ class Drift:
         """Judge a day."""
         reference = history.reference()
         findings: list[Finding] = []
-        measured: list[Sample] = []
         for column in self.columns if reference else ():
-            today = history.today.values(column)
-            found = shift([day.values(column) for day in reference], today, self.probability)
-            if found is None:
-                continue
-            findings += self._findings(history, column, found)
-            labels = {"feature": column}
-            measured.append(Sample.of("psi_limit", found.psi_limit, **labels))
-        if today_scores := history.today.values(SCORE).present:
-            scores = history.today.values(SCORE)
-            mean = float((scores.distinct * scores.counts).sum() / today_scores)
-            measured.append(Sample.of("mean_score", mean))
-        return Look(
-            Findings(
-                monitor=NAME,
-                day=history.today.day.isoformat(),
-                reference_days=len(reference),
-                findings=tuple(findings),
-            ),
-            measured,
+            days = [day.values(column) for day in reference]
+            found = shift(days, history.today.values(column), self.probability)
+            if found is not None:
+                findings += self._findings(history, column, found)
+        judged = Findings(
+            monitor=NAME,
+            day=history.today.day.isoformat(),
+            reference_days=len(reference),
+            findings=tuple(findings),
         )
+        of_score = [found for found in findings if found.subject == SCORE and found.name == "psi"]
+        figures = {
+            "mean score": _mean(history.today.values(SCORE)),
+            "PSI of the score": max([found.value for found in of_score], default=0.0),
+            "largest share of a limit": judged.nearest,
+        }
+        limits = [
+            Sample(name=f"{found.name}_limit", labels=found.labels, value=found.high)
+            for found in findings
+            if found.high is not None
+        ]
+        return Look(judged, figures, list(self._charts(history, judged)), limits)
+
+    def _charts(self, history: History, found: Findings) -> Iterator[Chart]:
+        psi = [finding for finding in found.findings if finding.name == "psi"]
+        yield from nearest_limits("Nearest to a limit", psi, "indices")
+        alarmed = [dict(finding.labels)["feature"] for finding in found.alarms]
+        reference = history.reference()
+        for column in list(dict.fromkeys([*alarmed, SCORE]))[:1]:
+            days = [day.values(column) for day in reference]
+            yield from compared(column, days, history.today.values(column))
 
     def _findings(self, history: History, column: str, found: Shift) -> Iterator[Finding]:
         indices: Sequence[tuple[str, float | None, float | None]] = (
@@ -79,3 +90,9 @@ class Drift:
                     f"a limit of {limit:.2f}; look at where it comes from."
                 ),
             )
+
+
+def _mean(values: Values) -> float:
+    return (
+        float((values.distinct * values.counts).sum() / values.present) if values.present else 0.0
+    )

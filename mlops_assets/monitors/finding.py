@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 from mlops_assets.ml.samples import Sample, Samples
 from mlops_assets.ml.stored import Number, Stored
+
+if TYPE_CHECKING:
+    from mlops_assets.monitors.charts import Chart
+    from mlops_assets.monitors.history import History
 
 FINDINGS_FILE = "findings.json"
 """What the file is called that a monitor's partition holds them in."""
@@ -35,6 +40,26 @@ class Finding(Stored):
     sentence: str = ""
     """What an alarm says."""
 
+    @property
+    def share_of_limit(self) -> float:
+        """How much of the way to its limit the value has gone; above 1 it is beyond."""
+        if self.low is not None and self.high is not None:
+            middle, half = (self.low + self.high) / 2, (self.high - self.low) / 2
+            return abs(self.value - middle) / half if half else 0.0
+        if self.high is not None:
+            return self.value / self.high if self.high else float(self.value > 0) * 2
+        # What is judged from below only, a ROC AUC, lies between 0 and 1.
+        return 0.0 if self.low is None else (1 - self.value) / (1 - self.low)
+
+    @property
+    def caption(self) -> str:
+        """What is measured of what, in a few words."""
+        of = [value for name, value in self.labels if name not in ("quantity", "table")]
+        quantity = dict(self.labels).get("quantity", "")
+        window = f", {self.days} days" if self.days > 1 else ""
+        named = " ".join([*(of or [self.subject]), quantity]).strip()
+        return f"{named}: {self.name}{window}"
+
 
 class Findings(Stored):
     """What a monitor found on a day."""
@@ -54,6 +79,15 @@ class Findings(Stored):
     def subjects(self) -> list[str]:
         """What the alarms are about, each named once."""
         return list(dict.fromkeys(finding.subject for finding in self.alarms))
+
+    def largest(self, name: str) -> float:
+        """The largest value of that name; 0 where none was judged."""
+        return max([found.value for found in self.findings if found.name == name], default=0.0)
+
+    @property
+    def nearest(self) -> float:
+        """The largest share of a limit."""
+        return max([found.share_of_limit for found in self.findings], default=0.0)
 
     @property
     def sentence(self) -> str:
@@ -75,10 +109,14 @@ class Look:
 
     Attributes:
         findings: What it judged.
-        samples: What else it measured.
+        figures: The main numbers, by name, as people plot them over the days.
+        charts: What its report draws.
+        measured: What it measured and does not judge.
     """
 
     findings: Findings
+    figures: Mapping[str, float]
+    charts: Sequence[Chart] = ()
     measured: Sequence[Sample] = ()
 
     @property
@@ -95,6 +133,19 @@ class Look:
         alarms = [Sample.of(ALARM, 1.0, subject=subject) for subject in self.findings.subjects]
         count = Sample.of("alarms", float(len(self.findings.subjects)))
         return Samples(samples=(*self.measured, *_once(judged), count, *alarms))
+
+
+class Monitor(Protocol):
+    """Looks at a day and the days before it."""
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns that it reads."""
+        ...
+
+    def look(self, history: History) -> Look:
+        """Judge a day."""
+        ...
 
 
 def _once(samples: Iterable[Sample]) -> list[Sample]:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mlops_assets.ml.samples import Sample
+from mlops_assets.monitors.charts import Chart, Series
 from mlops_assets.monitors.finding import Finding, Findings, Look
-from mlops_assets.monitors.history import DayRows, History
+from mlops_assets.monitors.history import LONGEST_WINDOW, DayRows, History
 from mlops_assets.monitors.quality import share_departure, share_limit
 
 NAME = "freshness"
 AGE = "__age_hours"
 """What a view's name is followed by in the column of its rows' ages."""
 MOST_DAYS_BEHIND = 0
+MEAN_AGE = "age_hours_mean"
+MOST_LINES = 4
 
 
 @dataclass(frozen=True)
@@ -33,24 +36,39 @@ class Freshness:
         """The columns that it reads."""
         return [f"{view}{AGE}" for view in self.views]
 
-    def look(self, history: History, days_behind: Mapping[str, int]) -> Look:
-        """Judge a day.
+    def look(self, history: History) -> Look:
+        """Judge a day."""
+        behind = history.inputs.days_behind
+        judged = [self._expired(history, view) for view in self.views]
+        judged += [_behind(history.today, table, days) for table, days in behind.items()]
+        found = Findings(
+            monitor=NAME,
+            day=history.today.day.isoformat(),
+            reference_days=len(history.reference()),
+            findings=tuple(finding for finding in judged if finding is not None),
+        )
+        ages = [sample for view in self.views for sample in _ages(history.today, view)]
+        means = [sample.value for sample in ages if sample.name == MEAN_AGE]
+        figures = {
+            "largest share without a young enough row": found.largest("expired_share"),
+            "oldest mean age, hours": max(means, default=0.0),
+            "most days behind": float(max(behind.values(), default=0)),
+        }
+        return Look(found, figures, list(self._charts(history)), ages)
 
-        Args:
-            history: The day and those before it.
-            days_behind: How many days the newest partition of each input lies before the day.
-        """
-        findings = [self._expired(history, view) for view in self.views]
-        findings += [_behind(history.today, table, days) for table, days in days_behind.items()]
-        measured = [sample for view in self.views for sample in _ages(history.today, view)]
-        return Look(
-            Findings(
-                monitor=NAME,
-                day=history.today.day.isoformat(),
-                reference_days=len(history.reference()),
-                findings=tuple(finding for finding in findings if finding is not None),
-            ),
-            measured,
+    def _charts(self, history: History) -> Iterator[Chart]:
+        days = history.window(LONGEST_WINDOW * 4)
+        lines = {
+            view: [day.values(f"{view}{AGE}").missing_share for day in days] for view in self.views
+        }
+        moving = sorted(self.views, key=lambda view: (min(lines[view]) - max(lines[view]), view))
+        yield Series(
+            "Without a young enough row",
+            f"The share of predictions that had none of a feature view, for the {MOST_LINES} "
+            "views where it changes most.",
+            "share of predictions",
+            [day.day for day in days],
+            {view: lines[view] for view in moving[:MOST_LINES]},
         )
 
     def _expired(self, history: History, view: str) -> Finding | None:
@@ -98,5 +116,5 @@ def _ages(today: DayRows, view: str) -> Iterator[Sample]:
     ages = today.values(f"{view}{AGE}")
     if ages.present:
         mean = float((ages.distinct * ages.counts).sum() / ages.present)
-        yield Sample.of("age_hours_mean", mean, view=view)
+        yield Sample.of(MEAN_AGE, mean, view=view)
         yield Sample.of("age_hours_max", float(ages.distinct[-1]), view=view)

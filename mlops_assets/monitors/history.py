@@ -77,6 +77,26 @@ def _values(entries: npt.NDArray[Any]) -> Values:
     return Values(distinct, counts, len(entries) - len(present))
 
 
+class RawCount(NamedTuple):
+    """What became of a raw table's rows of one day."""
+
+    accepted: int
+    quarantined: int
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the lake says of a day's inputs, beside the rows that were joined.
+
+    Attributes:
+        raw: By raw table and day, what became of its rows.
+        days_behind: By table how many days its newest partition lies before the day.
+    """
+
+    raw: Mapping[str, Mapping[date, RawCount]] = field(default_factory=dict)
+    days_behind: Mapping[str, int] = field(default_factory=dict)
+
+
 @dataclass(frozen=True)
 class History:
     """A day and the days before it.
@@ -86,12 +106,14 @@ class History:
         before: Those of the days before it that exist, oldest first.
         reference_days: How many days a window of days is compared with.
         fewest_days: With fewer of them, nothing is an alarm.
+        inputs: What the lake says of its inputs.
     """
 
     today: DayRows
     before: Sequence[DayRows]
     reference_days: int
     fewest_days: int
+    inputs: Inputs = Inputs()
 
     def window(self, days: int) -> list[DayRows]:
         """The last days, today among them, that exist."""

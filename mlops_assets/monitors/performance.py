@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from mlops_assets.ml.intervals import roc_auc_variance
 from mlops_assets.ml.samples import Sample
 from mlops_assets.monitors.between_days import Estimate, departure
+from mlops_assets.monitors.charts import Chart, Series
 from mlops_assets.monitors.concept import LABEL, SCORE
 from mlops_assets.monitors.finding import Finding, Findings, Look
 from mlops_assets.monitors.history import DayRows, History, codes_of
@@ -71,14 +72,34 @@ class Performance:
             for value, found in by_value(days, column).items():
                 measured += _samples(found, {"days": str(max(WINDOWS)), column: value})
         findings = [found for window in JUDGED_WINDOWS for found in self._ranking(history, window)]
-        return Look(
-            Findings(
-                monitor=NAME,
-                day=history.today.day.isoformat(),
-                reference_days=len(history.reference()),
-                findings=tuple(findings),
-            ),
-            measured,
+        judged = Findings(
+            monitor=NAME,
+            day=history.today.day.isoformat(),
+            reference_days=len(history.reference()),
+            findings=tuple(findings),
+        )
+        return Look(judged, _figures(history), list(self._charts(history, judged)), measured)
+
+    def _charts(self, history: History, found: Findings) -> Iterator[Chart]:
+        days = history.window(max(WINDOWS))
+        scored = [_of_day(day) for day in days]
+        yield Series(
+            "Ranking by day",
+            "The ROC AUC of each day; the line is what the day itself is held to.",
+            "ROC AUC",
+            [day.day for day in days],
+            {"ROC AUC": [day.ranking.value if day and day.ranking else None for day in scored]},
+            [finding.low for finding in found.findings if finding.low is not None][:1],
+        )
+        yield Series(
+            "Scores and outcomes by day",
+            "The mean score of each day, and the share of its rows that turned out positive.",
+            "share",
+            [day.day for day in days],
+            {
+                "mean score": [day.mean_score if day else None for day in scored],
+                "positive": [day.positives / day.n if day else None for day in scored],
+            },
         )
 
     def _ranking(self, history: History, window: int) -> Iterator[Finding]:
@@ -131,6 +152,19 @@ def by_value(days: Sequence[DayRows], column: str) -> dict[str, Scored]:
         if scored is not None:
             found[name] = scored
     return found
+
+
+def _figures(history: History) -> dict[str, float]:
+    figures = {}
+    for window, ending in ((1, ""), (7, ", 7 days")):
+        found = measure(history.window(window))
+        if found is not None:
+            figures[f"Brier score{ending}"] = found.brier
+            figures[f"log loss{ending}"] = found.log_loss
+            figures[f"calibration error{ending}"] = found.calibration_error
+            if found.ranking is not None:
+                figures[f"ROC AUC{ending}"] = found.ranking.value
+    return figures
 
 
 def _of_day(day: DayRows) -> Scored | None:

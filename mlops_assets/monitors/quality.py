@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from statistics import median
+from typing import TYPE_CHECKING, Any
 
-from mlops_assets.ml.samples import Sample
 from mlops_assets.monitors.between_days import Departure, Estimate, departure
+from mlops_assets.monitors.charts import Chart, Series, nearest_limits
 from mlops_assets.monitors.finding import Finding, Findings, Look, subject_of
-from mlops_assets.monitors.history import History
+from mlops_assets.monitors.history import LONGEST_WINDOW, History, RawCount
 from mlops_assets.monitors.novelty import ALARM_SHARE, far_outside_share, novelty
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 NAME = "quality"
 
@@ -23,18 +28,6 @@ FAR_SHARE = 0.5
 ROWS_RATIO = (0.5, 2.0)
 """Thanksgiving has two thirds of a Thursday's flights."""
 SAME_WEEKDAYS = 2
-
-
-@dataclass(frozen=True)
-class RawCount:
-    """What became of a raw table's rows of one day."""
-
-    accepted: int
-    quarantined: int
-
-
-Quarantine = Mapping[str, Mapping[str, RawCount]]
-"""By raw table and day."""
 
 
 @dataclass(frozen=True)
@@ -56,30 +49,47 @@ class Quality:
         """The columns that it reads."""
         return list(self.features)
 
-    def look(self, history: History, quarantine: Quarantine) -> Look:
-        """Judge a day.
-
-        Args:
-            history: The day and those before it.
-            quarantine: The raw tables' rows of those days.
-        """
+    def look(self, history: History) -> Look:
+        """Judge a day."""
         findings = list(self._rows(history))
-        measured: list[Sample] = []
         for column in self.features:
             findings += self._missing(history, column)
             if column not in self.dated:
                 findings += self._values(history, column)
-        for table, counts in quarantine.items():
+        for table, counts in history.inputs.raw.items():
             findings += self._quarantined(history, table, counts)
-        measured.append(Sample.of("rows", float(history.today.rows)))
-        return Look(
-            Findings(
-                monitor=NAME,
-                day=history.today.day.isoformat(),
-                reference_days=len(history.reference()),
-                findings=tuple(findings),
-            ),
-            measured,
+        found = Findings(
+            monitor=NAME,
+            day=history.today.day.isoformat(),
+            reference_days=len(history.reference()),
+            findings=tuple(findings),
+        )
+        raw = [days.get(history.today.day) for days in history.inputs.raw.values()]
+        missing = [history.today.values(column).missing_share for column in self.features]
+        figures = {
+            "rows": float(history.today.rows),
+            "mean missing share": sum(missing) / len(missing),
+            "largest share of new values": found.largest("new_value_share"),
+            "quarantined rows": float(sum(count.quarantined for count in raw if count)),
+        }
+        return Look(found, figures, list(self._charts(history, found)))
+
+    def _charts(self, history: History, found: Findings) -> Iterator[Chart]:
+        yield from nearest_limits("Nearest to a limit", found.findings, "figures")
+        days = history.window(LONGEST_WINDOW * 4)
+        yield Series(
+            "Rows and missing values",
+            "Rows of each day, in thousands, and the mean share of missing values.",
+            "thousands, share",
+            [day.day for day in days],
+            {
+                "rows, thousands": [day.rows / 1000 for day in days],
+                "mean missing share": [
+                    sum(day.values(column).missing_share for column in self.features)
+                    / len(self.features)
+                    for day in days
+                ],
+            },
         )
 
     def _rows(self, history: History) -> Iterator[Finding]:
@@ -160,10 +170,10 @@ class Quality:
         )
 
     def _quarantined(
-        self, history: History, table: str, counts: Mapping[str, RawCount]
+        self, history: History, table: str, counts: Mapping[date, RawCount]
     ) -> Iterator[Finding]:
-        today = counts.get(history.today.day.isoformat())
-        days = [counts.get(day.day.isoformat()) for day in history.reference()]
+        today = counts.get(history.today.day)
+        days = [counts.get(day.day) for day in history.reference()]
         if today is None:
             return
         judged = share_departure(
@@ -183,8 +193,8 @@ class Quality:
             alarm=judged.beyond(self.probability, "above"),
             sentence=(
                 f"{table}: {today.quarantined} rows of {history.today.day} are quarantined, "
-                f"{judged.value:.1%} against {judged.expected:.1%} before; look at their reasons in "
-                f"{table}_quarantine."
+                f"{judged.value:.1%} against {judged.expected:.1%} before; look at their reasons "
+                f"in {table}_quarantine."
             ),
         )
 
@@ -224,6 +234,6 @@ def share_limit(
     return max(limit or 0.0, highest + LEAST_RISE)
 
 
-def _some(values: Sequence[object]) -> str:
+def _some(values: npt.NDArray[Any]) -> str:
     chosen = [values[place] for place in sorted({0, len(values) // 2, len(values) - 1})]
     return ", ".join(f"{v:g}" if isinstance(v, float) else str(v) for v in chosen)
