@@ -107,10 +107,7 @@ class PredictionAssets:
             ),
             deps=[
                 dg.AssetKey(problem.spine.table.split("/")),
-                *(
-                    dg.AssetDep(dg.AssetKey(view.table.split("/")), partition_mapping=look_back)
-                    for view in training_set.views
-                ),
+                *(assets.input(view.table, look_back) for view in training_set.views),
                 dg.AssetDep(assets.key(DEPLOYED), partition_mapping=self._month_of_day()),
             ],
             partitions_def=self.days,

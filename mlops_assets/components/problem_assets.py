@@ -55,6 +55,10 @@ MODEL_CODE = (
 )
 
 
+OPTIONAL = "optional"
+"""By what a dependency's metadata says that it may be missing."""
+
+
 @dataclass(frozen=True)
 class ProblemAssets:
     """The assets that a declared problem becomes.
@@ -97,10 +101,7 @@ class ProblemAssets:
                 "Rows of a month and of the months before it, each with what was known of it at "
                 "its prediction time."
             ),
-            deps=[
-                dg.AssetDep(dg.AssetKey(table.split("/")), partition_mapping=window)
-                for table in self.training_set.tables
-            ],
+            deps=[self.input(table, window) for table in self.training_set.tables],
             partitions_def=self.months,
             backfill_policy=dg.BackfillPolicy.single_run(),
             owners=[self.problem.owner],
@@ -363,6 +364,14 @@ class ProblemAssets:
             )
 
         return champion_asset
+
+    def input(self, table: str, window: dg.TimeWindowPartitionMapping) -> dg.AssetDep:
+        """A table that is read over a window, marked where it may be missing."""
+        return dg.AssetDep(
+            dg.AssetKey(table.split("/")),
+            partition_mapping=window,
+            metadata={OPTIONAL: table in self.training_set.optional},
+        )
 
     def month_before(self) -> dg.MultiPartitionMapping:
         """The same segment's partition of the month before."""

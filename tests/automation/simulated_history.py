@@ -94,6 +94,7 @@ class History:
     instance: dg.DagsterInstance = field(default_factory=dg.DagsterInstance.ephemeral)
     now: datetime = START
     _cursor: AssetDaemonCursor | None = None
+    _resolved: tuple[list[dg.AssetsDefinition], dg.Definitions] | None = None
 
     def tick(self, now: datetime | None = None) -> Asked:
         """Evaluate every condition, half a minute after the last tick or at a time.
@@ -102,8 +103,10 @@ class History:
             What is asked for.
         """
         self.now = now or self.now + timedelta(seconds=30)
+        if self._resolved is None or self._resolved[0] != list(self.assets):
+            self._resolved = list(self.assets), dg.Definitions(list(self.assets))
         found = dg.evaluate_automation_conditions(
-            dg.Definitions(list(self.assets)),
+            self._resolved[1],
             self.instance,
             evaluation_time=self.now,
             cursor=self._cursor,

@@ -247,6 +247,38 @@ def test_a_table_of_a_step_that_was_held_back_is_made_when_it_can_be() -> None:
     assert history.tick() == days("mart", "3")
 
 
+def looking_back() -> History:
+    """A history whose days look back on five days, of which earlier ones may be missing."""
+    needs = conditions.Needs(looked_back_on=[dg.AssetKey("mart")], calendar=dg.AssetKey("source"))
+    history = History(
+        [
+            asset("source"),
+            asset("mart", deps=["source"]),
+            asset("view", conditions.flow(needs=needs), deps=[window("mart", 5)]),
+        ]
+    )
+    history.tick()
+    return history
+
+
+def test_a_day_that_never_came_does_not_hold_back_the_days_after_it() -> None:
+    history = looking_back()
+    for day in (1, 2, 4, 5):
+        history.arrives("mart", "a", f"2013-06-{day:02}")
+    asked = days("view", "1", "2") | days("view", "4", "5")
+    assert history.tick() == asked
+
+
+def test_the_days_that_were_made_without_it_are_made_again_when_it_comes() -> None:
+    history = looking_back()
+    for day in (1, 2, 4, 5):
+        history.arrives("mart", "a", f"2013-06-{day:02}")
+    history.ends(history.begins(history.tick()), "without the third")
+    assert history.tick() == set()
+    history.arrives("mart", "a", "2013-06-03")
+    assert history.tick() == days("view", "3", "5")
+
+
 def night(day: int, month: int = 9, *, hour: int = 3, minute: int = 0) -> datetime:
     """A moment of 2014, when all days of the history's partitions are past."""
     return datetime(2014, month, day, hour, minute, tzinfo=NEW_YORK)
@@ -315,12 +347,12 @@ def test_every_night_comes_once_where_clocks_change(month: int, day: int) -> Non
 
 
 def test_a_missing_optional_input_holds_nothing_back_and_is_followed_when_it_comes() -> None:
-    optional = dg.AssetSelection.assets("weather")
+    needs = conditions.Needs(optional=[dg.AssetKey("weather")])
     history = History(
         [
             asset("spine"),
             asset("weather"),
-            asset("scores", conditions.flow(optional=optional), deps=["spine", "weather"]),
+            asset("scores", conditions.flow(needs=needs), deps=["spine", "weather"]),
         ]
     )
     history.tick()
@@ -440,9 +472,17 @@ def test_the_code_of_models_takes_effect_at_the_months_time() -> None:
         conditions.step_flow(dg.AssetSelection.groups("staging", "marts"), SENSOR),
         conditions.settled_flow(),
         conditions.timed(*NIGHTLY),
+        conditions.flow(
+            conditions.inputs_changed(unmoved_by=dg.AssetSelection.assets("model")),
+            conditions.Needs(
+                optional=[dg.AssetKey("weather")],
+                looked_back_on=[dg.AssetKey("mart"), dg.AssetKey("weather")],
+                calendar=dg.AssetKey("source"),
+            ),
+        ),
         conditions.trained(*MONTHLY),
     ],
-    ids=["flow", "step", "settled", "timed", "trained"],
+    ids=["flow", "step", "settled", "timed", "scored", "trained"],
 )
 def test_no_two_parts_of_a_condition_remember_under_one_name(
     condition: dg.AutomationCondition[Any],

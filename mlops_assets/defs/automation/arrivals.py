@@ -11,12 +11,12 @@ import dagster as dg
 
 from mlops_assets.components.backoff import Backoff
 from mlops_assets.components.raw_table import SCHEMA
+from mlops_assets.defs.automation.run_tags import started_by
 from mlops_assets.defs.raw import sources
 from mlops_assets.sources.errors import SourceError
 from mlops_assets.sources.source import Arrival, News
 
 NAME = "arrivals"
-STARTED_BY = "mlops/started_by"
 
 RUNS_A_TICK = 50
 """A year that is put down at once is as many runs as it has days: a tick's worth queues at once."""
@@ -106,7 +106,7 @@ def _requests(news: News) -> Iterator[dg.RunRequest]:
             run_key=_run_key(arrival),
             asset_selection=[dg.AssetKey([SCHEMA, arrival.table])],
             partition_key=arrival.day.isoformat() if arrival.day else None,
-            tags={STARTED_BY: NAME},
+            tags=started_by(NAME),
         )
 
 

@@ -11,14 +11,15 @@ target is running.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
 
-Condition = dg.AutomationCondition[Any]
+from mlops_assets.defs.automation.run_tags import STARTED_BY
 
-STARTED_BY = "mlops/started_by"
-"""The tag by which a run names the schedule or sensor that started it."""
+Condition = dg.AutomationCondition[Any]
 
 
 FLOWS = "made when its inputs or code change"
@@ -112,9 +113,51 @@ def due(cron: str, time_zone: str, what: Condition) -> Condition:
     return pending(came, f"was waiting at {cron} {time_zone}") & what
 
 
-def possible(
-    optional: dg.AssetSelection | None = None, step: dg.AssetSelection | None = None
-) -> Condition:
+@dataclass(frozen=True)
+class Needs:
+    """Which inputs a partition cannot be made without, where that is not all of them.
+
+    Attributes:
+        optional: Inputs that may be missing.
+        looked_back_on: Inputs of which the partition's own must be there, and earlier ones may be
+            missing: one broken file would hold back every day of the month after it.
+        calendar: An asset with the same partitions that the target does not depend on. Dagster
+            knows an input's partitions only by the whole window that the target looks back on, and
+            the one of the same day by way of an asset that it maps to day by day.
+        step: The assets that one run makes together, whose inputs may come into being with them.
+    """
+
+    optional: Sequence[dg.AssetKey] = ()
+    looked_back_on: Sequence[dg.AssetKey] = ()
+    calendar: dg.AssetKey | None = None
+    step: dg.AssetSelection | None = None
+
+
+ALL = Needs()
+
+
+def lacking(needs: Needs = ALL) -> Condition:
+    """An input that it cannot be made without is missing.
+
+    Being asked for is not being there, but within a step: a champion that is asked for together
+    with its report would be made once more for the report's change.
+
+    Args:
+        needs: Which inputs those are.
+    """
+    missing = dg.AutomationCondition.missing()
+    absent: Condition = missing & ~dg.AutomationCondition.will_be_requested()
+    absent = dg.AutomationCondition.any_deps_match(absent if needs.step else missing)
+    spared = [*needs.optional, *needs.looked_back_on]
+    found: Condition = absent.ignore(dg.AssetSelection.assets(*spared)) if spared else absent
+    for key in needs.looked_back_on:
+        if needs.calendar is not None and key not in needs.optional:
+            own = dg.AutomationCondition.asset_matches(key, missing)
+            found |= dg.AutomationCondition.asset_matches(needs.calendar, own)
+    return found
+
+
+def possible(needs: Needs = ALL) -> Condition:
     """All that it needs is there, nothing of it is being made, and no audit of it failed.
 
     A run that is asked for without its inputs fails, and one that is asked for while they are
@@ -127,36 +170,29 @@ def possible(
     which are recorded without.
 
     Args:
-        optional: Inputs that it can be made without.
-        step: The assets that one run makes together, whose inputs may come into being with them.
-            Asked for together with its input otherwise, a report and its champion, the change of
-            that input would have it made again.
+        needs: What it cannot be made without; all of its inputs if left out.
     """
-    missing = dg.AutomationCondition.missing()
-    if step is not None:
-        missing &= ~dg.AutomationCondition.will_be_requested()
-    absent = dg.AutomationCondition.any_deps_match(missing)
     failed = dg.AutomationCondition.any_deps_match(
         dg.AutomationCondition.any_checks_match(
             dg.AutomationCondition.check_failed(), blocking_only=True
         )
     )
     return (
-        ~(absent.ignore(optional) if optional else absent).with_label("an input is missing")
+        ~lacking(needs)
         & ~failed.with_label("an audit of an input failed")
         & ~dg.AutomationCondition.any_deps_in_progress()
         & ~dg.AutomationCondition.in_progress()
     ).with_label("possible now")
 
 
-def flow(change: Condition | None = None, optional: dg.AssetSelection | None = None) -> Condition:
+def flow(change: Condition | None = None, needs: Needs = ALL) -> Condition:
     """As soon as something is to be made and can be.
 
     Args:
         change: What counts as a change of inputs; any change of any input if None.
-        optional: Inputs that it can be made without.
+        needs: What it cannot be made without.
     """
-    return (waiting(change) & possible(optional)).with_label(FLOWS)
+    return (waiting(change) & possible(needs)).with_label(FLOWS)
 
 
 def step_flow(step: dg.AssetSelection, sensor: str) -> Condition:
@@ -167,23 +203,26 @@ def step_flow(step: dg.AssetSelection, sensor: str) -> Condition:
         sensor: The sensor that asks for them.
     """
     change = step_inputs_changed(step, sensor)
-    return (waiting(change) & possible(step=step)).with_label(FLOWS)
+    return (waiting(change) & possible(Needs(step=step))).with_label(FLOWS)
 
 
-def settled_flow() -> Condition:
+def settled_flow(needs: Needs = ALL) -> Condition:
     """As soon as something is to be made and can be, one tick later.
 
     For what hangs on a table both directly and through another asset of the same sensor: at the
     tick that sees the table's change, that other asset is not yet being made, and its change would
     have everything made twice.
+
+    Args:
+        needs: What it cannot be made without.
     """
     what = waiting()
-    return (what & ~what.newly_true() & possible()).with_label(
+    return (what & ~what.newly_true() & possible(needs)).with_label(
         "made when its inputs or code change, a tick later"
     )
 
 
-def timed(cron: str, time_zone: str, change: Condition | None = None) -> Condition:
+def timed(cron: str, time_zone: str, needs: Needs = ALL) -> Condition:
     """At a time, everything that was waiting for it, as soon as it can be made.
 
     A late file touches the features of 31 later days. As it comes, each file of a bad week would
@@ -192,10 +231,10 @@ def timed(cron: str, time_zone: str, change: Condition | None = None) -> Conditi
     Args:
         cron: The times.
         time_zone: In which they are.
-        change: What counts as a change of inputs; any change of any input if None.
+        needs: What it cannot be made without.
     """
     label = f"made at {cron} {time_zone} where its inputs or code changed"
-    return (due(cron, time_zone, waiting(change)) & possible()).with_label(label)
+    return (due(cron, time_zone, waiting()) & possible(needs)).with_label(label)
 
 
 def trained(cron: str, time_zone: str) -> Condition:

@@ -12,9 +12,10 @@ from datetime import timedelta
 
 import dagster as dg
 
+from mlops_assets.components.problem_assets import OPTIONAL
 from mlops_assets.compute.assignment import POOL
 from mlops_assets.defs.automation import conditions
-from mlops_assets.defs.automation.conditions import Condition
+from mlops_assets.defs.automation.conditions import Condition, Needs
 from mlops_assets.defs.raw.days import LOCAL_ZONE
 from mlops_assets.settings import settings
 
@@ -30,8 +31,8 @@ GPU = "gpu"
 
 FLOW_OF_TABLES = "flow_of_tables"
 
-OPTIONAL = dg.AssetSelection.assets("features/weather_now")
-"""Features that come from another source than the events; a day is scored without them."""
+CALENDAR = dg.AssetKey(["raw", "flights"])
+"""What has a partition for every day, and is no direct input of what looks back."""
 
 
 @dataclass(frozen=True)
@@ -70,21 +71,22 @@ def policy_of(spec: dg.AssetSpec) -> Policy | None:
         return Policy(None, _daily(12))
     if TABLES in spec.kinds:
         if spec.group_name == FEATURES:
-            return Policy(conditions.timed(settings().nightly, LOCAL_ZONE), _daily(8))
+            nightly = settings().nightly
+            return Policy(conditions.timed(nightly, LOCAL_ZONE, _needs(spec)), _daily(8))
         return Policy(conditions.step_flow(STEP, FLOW_OF_TABLES), _daily(13))
-    return _of_problem(spec.key)
+    return _of_problem(spec)
 
 
-def _of_problem(key: dg.AssetKey) -> Policy | None:
+def _of_problem(spec: dg.AssetSpec) -> Policy | None:
     """What holds of an asset of a machine-learning problem."""
-    problem, name = key.path[0], key.path[-1]
+    name = spec.key.path[-1]
     monthly = settings().monthly
     if name.startswith("monitor_"):
-        return Policy(conditions.settled_flow(), _daily(10))
+        return Policy(conditions.settled_flow(_needs(spec)), _daily(10))
     if name == "predictions":
-        return Policy(_scoring(dg.AssetSelection.assets([problem, "deployed_model"])), _daily(9))
+        return Policy(_scoring(spec), _daily(9))
     found: dict[str, Condition] = {
-        "training_set": conditions.timed(monthly, LOCAL_ZONE),
+        "training_set": conditions.timed(monthly, LOCAL_ZONE, Needs(optional=_optional(spec))),
         "model": conditions.trained(monthly, LOCAL_ZONE),
         "evaluation_report": conditions.settled_flow(),
         "champion": conditions.settled_flow(),
@@ -93,13 +95,30 @@ def _of_problem(key: dg.AssetKey) -> Policy | None:
     return Policy(found[name], _monthly()) if name in found else None
 
 
-def _scoring(deployed: dg.AssetSelection) -> Condition:
+def _scoring(spec: dg.AssetSpec) -> Condition:
     """Days as they can be scored; one that is scored keeps its scores under a new champion.
 
     What was predicted at the time is what monitors compare with the labels. Scored anew, a month
     would look as if the champion that it led to had been in force all along.
     """
-    return conditions.flow(conditions.inputs_changed(unmoved_by=deployed), optional=OPTIONAL)
+    deployed = dg.AssetSelection.assets([*spec.key.path[:-1], "deployed_model"])
+    return conditions.flow(conditions.inputs_changed(unmoved_by=deployed), _needs(spec))
+
+
+def _needs(spec: dg.AssetSpec) -> Needs:
+    """What a day cannot be made without: of what it looks back on, the day itself."""
+    looked_back_on = [
+        dep.asset_key
+        for dep in spec.deps
+        if isinstance(dep.partition_mapping, dg.TimeWindowPartitionMapping)
+        and dep.partition_mapping.start_offset < 0
+    ]
+    return Needs(optional=_optional(spec), looked_back_on=looked_back_on, calendar=CALENDAR)
+
+
+def _optional(spec: dg.AssetSpec) -> list[dg.AssetKey]:
+    """The inputs that may be missing, as the problem declares them."""
+    return [dep.asset_key for dep in spec.deps if dep.metadata.get(OPTIONAL)]
 
 
 def _daily(hour: int) -> Freshness:
