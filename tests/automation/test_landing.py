@@ -9,9 +9,10 @@ import pytest
 from installation import FEATURES, MARTS, RAW, copied
 from landed_days import Landing, landing, of_day, prepare, started_by
 
-PREDICTIONS = "flight_delay/predictions"
+CALENDAR, PREDICTIONS = "features/calendar", "flight_delay/predictions"
 FLIGHTS, FACTS, HISTORY = "raw/flights", "marts/fct_flights", "features/carrier_history"
-FOLLOWED = (*RAW, *MARTS, *FEATURES, PREDICTIONS)
+# The calendar reads nothing: all of its days are made when the sensor is switched on.
+FOLLOWED = (*RAW, *MARTS, *(view for view in FEATURES if view != CALENDAR), PREDICTIONS)
 
 FIRST, SECOND, BROKEN, NEXT = (f"2013-04-0{number}" for number in range(2, 6))
 
@@ -69,7 +70,7 @@ def test_a_broken_file_stops_its_own_day_and_comes_late_touching_only_what_looks
     flights = {FLIGHTS, "staging/stg_flights", FACTS}
     assert more(before, counts(landed)) == {
         *((asset, NEXT) for asset in FOLLOWED),
-        # Readings are made of weather alone, and the calendar of nothing.
+        # Readings are made of weather alone.
         *(
             (asset, BROKEN)
             for asset in ("raw/weather", "staging/stg_weather", "features/weather_now")
@@ -87,7 +88,7 @@ def test_a_broken_file_stops_its_own_day_and_comes_late_touching_only_what_looks
     made = more(before, counts(landed))
     weather = {"raw/weather", "staging/stg_weather", "features/weather_now"}
     assert {(asset, day) for asset, day in made if day == BROKEN} == {
-        (asset, BROKEN) for asset in FOLLOWED if asset not in {*weather, "features/calendar"}
+        (asset, BROKEN) for asset in FOLLOWED if asset not in weather
     }
     late = {asset for asset, day in made if day == NEXT}
     assert {HISTORY, PREDICTIONS} <= late <= {*FEATURES, PREDICTIONS}
