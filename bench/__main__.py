@@ -15,12 +15,24 @@ from bench.load import LOADING
 from bench.problem import PROBLEM
 from bench.processes import ROOT
 from bench.queue import QUEUE
+from bench.ticks import TICKS
 from bench.upload import UPLOAD
 from bench.year import YEAR
 
 BENCHMARKS = {
     benchmark.name: benchmark
-    for benchmark in (UPLOAD, SCALE, BYTES, LOADING, YEAR, INCREMENT, PROBLEM, BOOKKEEPING, QUEUE)
+    for benchmark in (
+        UPLOAD,
+        SCALE,
+        BYTES,
+        LOADING,
+        YEAR,
+        INCREMENT,
+        PROBLEM,
+        BOOKKEEPING,
+        QUEUE,
+        TICKS,
+    )
 }
 RESULTS = ROOT / "bench" / "results.jsonl"
 
