@@ -12,6 +12,7 @@ from bench.increment import INCREMENT
 from bench.lake_bytes import BYTES
 from bench.lake_scale import SCALE
 from bench.load import LOADING
+from bench.monitoring import MONITORING
 from bench.problem import PROBLEM
 from bench.processes import ROOT
 from bench.queue import QUEUE
@@ -20,7 +21,18 @@ from bench.year import YEAR
 
 BENCHMARKS = {
     benchmark.name: benchmark
-    for benchmark in (UPLOAD, SCALE, BYTES, LOADING, YEAR, INCREMENT, PROBLEM, BOOKKEEPING, QUEUE)
+    for benchmark in (
+        UPLOAD,
+        SCALE,
+        BYTES,
+        LOADING,
+        YEAR,
+        INCREMENT,
+        PROBLEM,
+        BOOKKEEPING,
+        QUEUE,
+        MONITORING,
+    )
 }
 RESULTS = ROOT / "bench" / "results.jsonl"
 
