@@ -1,4 +1,4 @@
-"""A changed unit shows in values that never were; a record, and a column that never repeats, not."""
+"""A changed unit shows in values that never were; a record, or a figure that never repeats, not."""
 
 import numpy as np
 import numpy.typing as npt
