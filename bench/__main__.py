@@ -16,6 +16,7 @@ from bench.monitoring import MONITORING
 from bench.problem import PROBLEM
 from bench.processes import ROOT
 from bench.queue import QUEUE
+from bench.ticks import TICKS
 from bench.upload import UPLOAD
 from bench.year import YEAR
 
@@ -31,7 +32,11 @@ BENCHMARKS = {
         PROBLEM,
         BOOKKEEPING,
         QUEUE,
+<<<<<<< HEAD
         MONITORING,
+=======
+        TICKS,
+>>>>>>> main
     )
 }
 RESULTS = ROOT / "bench" / "results.jsonl"

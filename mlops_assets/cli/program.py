@@ -374,6 +374,48 @@ def automation_list(*, as_json: bool, debug: bool) -> None:  # noqa: ARG001 - ma
         click.echo(to_text(listed))
 
 
+@program.command()
+@click.option(
+    "--file",
+    metavar="PATH",
+    type=click.Path(dir_okay=False),
+    help="Write them to a file, for the node exporter; its name ends with .prom.",
+)
+@click.option("--push", is_flag=True, help="Send them to MLOPS_METRICS_PUSHGATEWAY.")
+@click.option("--serve", is_flag=True, help="Serve them on /metrics until Ctrl-C.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--port", default=9109, show_default=True, type=PORT)
+@DEBUG
+def metrics(
+    file: str | None,
+    *,
+    push: bool,
+    serve: bool,
+    host: str,
+    port: int,
+    debug: bool,  # noqa: ARG001 - main reads --debug
+) -> None:
+    """Give figures to Prometheus: freshness, monitors, runs, checks, automation.
+
+    They are printed unless an option says where they go. To another address than this machine's
+    they are served to who presents MLOPS_METRICS_TOKEN.
+    """
+    from pathlib import Path
+
+    from mlops_assets.cli import metrics as figures
+
+    if [bool(file), push, serve].count(True) > 1:
+        raise click.UsageError("--file, --push and --serve say where they go: use one of them.")
+    if serve:
+        figures.serve(host, port)
+    elif push:
+        click.echo(f"sent to {figures.push()}")
+    elif file:
+        figures.write(Path(file))
+    else:
+        click.echo(figures.text(), nl=False)
+
+
 @program.group()
 def branch() -> None:
     """Work on a zero-copy branch of all data, with a Dagster record of its own."""

@@ -11,6 +11,7 @@ import pytest
 from simulated_history import History, asset, audit, days
 
 from mlops_assets.defs.automation import conditions
+from mlops_assets.defs.automation.run_tags import STARTED_BY
 
 NEW_YORK = ZoneInfo("America/New_York")
 NIGHTLY = ("0 3 * * *", "America/New_York")
@@ -214,7 +215,7 @@ def test_the_tables_of_a_step_are_asked_for_together_and_once() -> None:
     history.arrives("source", "a", "2013-06-04")
     asked = days("staged", "3", "4") | days("mart", "3", "4")
     assert history.tick() == asked
-    run = history.begins(asked, {conditions.STARTED_BY: SENSOR})
+    run = history.begins(asked, {STARTED_BY: SENSOR})
     assert history.tick() == set()
     history.ends(run, "x")
     assert history.tick() == set()
@@ -223,7 +224,7 @@ def test_the_tables_of_a_step_are_asked_for_together_and_once() -> None:
 def test_a_table_that_a_hand_made_is_followed_within_its_step() -> None:
     history = step()
     history.arrives("source", "a", "2013-06-03")
-    history.ends(history.begins(history.tick(), {conditions.STARTED_BY: SENSOR}), "x")
+    history.ends(history.begins(history.tick(), {STARTED_BY: SENSOR}), "x")
     assert history.tick() == set()
     history.arrives("staged", "y", "2013-06-03")
     assert history.tick() == days("mart", "3")
@@ -239,7 +240,7 @@ def test_a_table_of_a_step_that_was_held_back_is_made_when_it_can_be() -> None:
         asset("mart", condition, deps=["staged", "late_names"], group="marts"),
     ]
     history.arrives("source", "a", "2013-06-03")
-    run = history.begins(history.tick(), {conditions.STARTED_BY: SENSOR})
+    run = history.begins(history.tick(), {STARTED_BY: SENSOR})
     history.ends(run, "x")
     assert run.made == [("staged", "2013-06-03")]
     assert history.tick() == set()
@@ -363,9 +364,9 @@ def test_a_missing_optional_input_holds_nothing_back_and_is_followed_when_it_com
     assert history.tick() == days("scores", "3")
 
 
-def test_an_input_that_moves_nothing_is_needed_all_the_same() -> None:
+def test_a_scored_day_stays_as_it_is_under_a_new_model_and_new_code() -> None:
     model = dg.AssetSelection.assets("model")
-    condition = conditions.flow(conditions.inputs_changed(unmoved_by=model))
+    condition = conditions.scoring(unmoved_by=model)
     by_month = dg.AssetDep("model", partition_mapping=dg.TimeWindowPartitionMapping())
     history = History(
         [
@@ -381,6 +382,11 @@ def test_an_input_that_moves_nothing_is_needed_all_the_same() -> None:
     assert history.tick() == days("scores", "3")
     history.ends(history.begins(days("scores", "3")), "x")
     history.arrives("model", "new champion", "2013-06")
+    assert history.tick() == set()
+    history.assets = [
+        *history.assets[:2],
+        asset("scores", condition, deps=["spine", by_month], code="2"),
+    ]
     assert history.tick() == set()
     history.arrives("spine", "a", "2013-06-04")
     assert history.tick() == days("scores", "4")
@@ -472,8 +478,8 @@ def test_the_code_of_models_takes_effect_at_the_months_time() -> None:
         conditions.step_flow(dg.AssetSelection.groups("staging", "marts"), SENSOR),
         conditions.settled_flow(),
         conditions.timed(*NIGHTLY),
-        conditions.flow(
-            conditions.inputs_changed(unmoved_by=dg.AssetSelection.assets("model")),
+        conditions.scoring(
+            dg.AssetSelection.assets("model"),
             conditions.Needs(
                 optional=[dg.AssetKey("weather")],
                 looked_back_on=[dg.AssetKey("mart"), dg.AssetKey("weather")],

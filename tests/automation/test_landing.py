@@ -9,9 +9,20 @@ import pytest
 from installation import FEATURES, MARTS, RAW, copied
 from landed_days import Landing, landing, of_day, prepare, started_by
 
-PREDICTIONS = "flight_delay/predictions"
+CALENDAR, PREDICTIONS = "features/calendar", "flight_delay/predictions"
 FLIGHTS, FACTS, HISTORY = "raw/flights", "marts/fct_flights", "features/carrier_history"
-FOLLOWED = (*RAW, *MARTS, *FEATURES, PREDICTIONS)
+MONITORS = tuple(
+    f"flight_delay/monitor_{name}"
+    for name in ("performance", "drift", "concept", "quality", "freshness")
+)
+# The calendar reads nothing: all of its days are made when the sensor is switched on.
+FOLLOWED = (
+    *RAW,
+    *MARTS,
+    *(view for view in FEATURES if view != CALENDAR),
+    PREDICTIONS,
+    *MONITORS,
+)
 
 FIRST, SECOND, BROKEN, NEXT = (f"2013-04-0{number}" for number in range(2, 6))
 
@@ -28,7 +39,7 @@ def landed(
         opened.start()
         for day in (FIRST, SECOND):
             opened.drop(day)
-        opened.wait(lambda: {FIRST, SECOND} <= opened.made(PREDICTIONS))
+        opened.wait(lambda: all({FIRST, SECOND} <= opened.made(asset) for asset in MONITORS))
         opened.settle()
         yield opened
 
@@ -45,7 +56,7 @@ def more(before: dict[str, Counter[str]], now: dict[str, Counter[str]]) -> set[t
 
 
 @pytest.mark.timeout(1800)
-def test_landed_days_are_followed_to_their_predictions_once(landed: Landing) -> None:
+def test_landed_days_are_followed_to_their_monitors_once(landed: Landing) -> None:
     for asset in FOLLOWED:
         times = landed.times_made(asset)
         assert {day: times[day] for day in (FIRST, SECOND)} == {FIRST: 1, SECOND: 1}, asset
@@ -63,13 +74,13 @@ def test_a_broken_file_stops_its_own_day_and_comes_late_touching_only_what_looks
     before = counts(landed)
     landed.drop(BROKEN, lambda table, text: text[:-200] if table == "flights" else text)
     landed.drop(NEXT)
-    landed.wait(lambda: NEXT in landed.made(PREDICTIONS))
+    landed.wait(lambda: all(NEXT in landed.made(asset) for asset in MONITORS))
     landed.settle()
 
     flights = {FLIGHTS, "staging/stg_flights", FACTS}
     assert more(before, counts(landed)) == {
         *((asset, NEXT) for asset in FOLLOWED),
-        # Readings are made of weather alone, and the calendar of nothing.
+        # Readings are made of weather alone.
         *(
             (asset, BROKEN)
             for asset in ("raw/weather", "staging/stg_weather", "features/weather_now")
@@ -81,14 +92,14 @@ def test_a_broken_file_stops_its_own_day_and_comes_late_touching_only_what_looks
 
     before = counts(landed)
     landed.drop_file("flights", BROKEN, of_day("flights", BROKEN))
-    landed.wait(lambda: BROKEN in landed.made(PREDICTIONS))
+    landed.wait(lambda: all(BROKEN in landed.made(asset) for asset in MONITORS))
     landed.settle()
 
     made = more(before, counts(landed))
     weather = {"raw/weather", "staging/stg_weather", "features/weather_now"}
     assert {(asset, day) for asset, day in made if day == BROKEN} == {
-        (asset, BROKEN) for asset in FOLLOWED if asset not in {*weather, "features/calendar"}
+        (asset, BROKEN) for asset in FOLLOWED if asset not in weather
     }
     late = {asset for asset, day in made if day == NEXT}
-    assert {HISTORY, PREDICTIONS} <= late <= {*FEATURES, PREDICTIONS}
+    assert {HISTORY, PREDICTIONS} <= late <= {*FEATURES, PREDICTIONS, *MONITORS}
     assert {day for _, day in made} == {BROKEN, NEXT}

@@ -6,8 +6,8 @@ import dagster as dg
 import pytest
 import yaml
 
-from mlops_assets.defs.automation.conditions import STARTED_BY
 from mlops_assets.defs.automation.policies import governed, policy_of
+from mlops_assets.defs.automation.run_tags import STARTED_BY
 from mlops_assets.settings import ROOT
 
 STARTED_FROM_OUTSIDE = {
@@ -122,7 +122,7 @@ def test_nothing_is_on_by_accident_and_everything_is_described(
         ("p/evaluation_report", set(), "p", "made when its inputs or code change, a tick later"),
         ("p/champion", set(), "p", "made when its inputs or code change, a tick later"),
         ("p/deployed_model", set(), "p", "made when its inputs or code change"),
-        ("p/predictions", set(), "p", "made when its inputs or code change"),
+        ("p/predictions", set(), "p", "made when its inputs change, by the model that is deployed"),
         ("p/monitor_drift", set(), "p", "made when its inputs or code change, a tick later"),
     ],
 )

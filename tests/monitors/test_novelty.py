@@ -1,4 +1,4 @@
-"""A changed unit shows in values that never were; a record, or a figure that never repeats, not."""
+"""A changed unit shows in values that never were; a record, or a free-running column, not."""
 
 import numpy as np
 import numpy.typing as npt

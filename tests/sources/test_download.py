@@ -160,16 +160,16 @@ def test_a_server_that_asks_for_patience_is_obeyed_within_bounds(
 
 
 def test_nobody_listening_is_unavailable(tmp_path: Path) -> None:
-    with pytest.raises(SourceUnavailableError, match="does not answer.*Connection refused"):
+    with pytest.raises(SourceUnavailableError, match=r"does not answer.*Connection refused"):
         download("http://127.0.0.1:9/month.zip", tmp_path, replace(QUICK, tries=1))
 
 
 def test_a_body_that_stands_still_is_cut_off(server: WebServer, tmp_path: Path) -> None:
     server.files[NAME] = CONTENT
     server.pause = 1.0
-    impatient = Limits(Patience(5.0, 0.1), tries=2, first_wait=0.01)
+    impatient = Limits(Patience(5.0, 0.1), tries=1)
     with pytest.raises(SourceUnavailableError, match="was cut off after 299,999 bytes"):
-        fetched(server, tmp_path, replace(impatient, tries=1))
+        fetched(server, tmp_path, impatient)
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def test_a_redirect_to_a_private_address_is_not_followed(
     server: WebServer, tmp_path: Path, place: str
 ) -> None:
     server.redirects[NAME] = place
-    with pytest.raises(SourceError, match="an address of a private network. It was not asked"):
+    with pytest.raises(SourceError, match=r"a private network\. It was not asked"):
         fetched(server, tmp_path)
 
 
@@ -315,8 +315,12 @@ def test_only_this_machine_is_spoken_to_without_encryption() -> None:
         "169.254.169.254",
         "0.0.0.0",
         "224.0.0.1",
-    ]
-    + ["::1", "fe80::1%eth0", "fc00::1", "::ffff:10.0.0.1", "::"],
+        "::1",
+        "fe80::1%eth0",
+        "fc00::1",
+        "::ffff:10.0.0.1",
+        "::",
+    ],
 )
 def test_addresses_of_ones_own_network_are_not_public(address: str) -> None:
     assert not is_public(address)

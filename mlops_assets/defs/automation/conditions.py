@@ -185,14 +185,31 @@ def possible(needs: Needs = ALL) -> Condition:
     ).with_label("possible now")
 
 
-def flow(change: Condition | None = None, needs: Needs = ALL) -> Condition:
+def flow(needs: Needs = ALL) -> Condition:
     """As soon as something is to be made and can be.
 
     Args:
-        change: What counts as a change of inputs; any change of any input if None.
         needs: What it cannot be made without.
     """
-    return (waiting(change) & possible(needs)).with_label(FLOWS)
+    return (waiting() & possible(needs)).with_label(FLOWS)
+
+
+def scoring(unmoved_by: dg.AssetSelection, needs: Needs = ALL) -> Condition:
+    """As soon as a day can be scored, and again where its inputs change; not for a new model.
+
+    What was predicted at the time is what monitors compare with the labels. Scored anew by every
+    new champion, a month would look as if the model that it led to had been in force all along.
+    Changed code leaves scored days as they are for the same reason; whoever corrects a mistake in
+    it asks for a backfill.
+
+    Args:
+        unmoved_by: What says which model scores; it is needed, and its changes move nothing.
+        needs: What a day cannot be scored without.
+    """
+    changed = pending(inputs_changed(unmoved_by))
+    return ((changed | never_asked_for()) & possible(needs)).with_label(
+        "made when its inputs change, by the model that is deployed then"
+    )
 
 
 def step_flow(step: dg.AssetSelection, sensor: str) -> Condition:

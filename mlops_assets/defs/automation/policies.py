@@ -84,7 +84,8 @@ def _of_problem(spec: dg.AssetSpec) -> Policy | None:
     if name.startswith("monitor_"):
         return Policy(conditions.settled_flow(_needs(spec)), _daily(10))
     if name == "predictions":
-        return Policy(_scoring(spec), _daily(9))
+        deployed = dg.AssetSelection.assets([*spec.key.path[:-1], "deployed_model"])
+        return Policy(conditions.scoring(deployed, _needs(spec)), _daily(9))
     found: dict[str, Condition] = {
         "training_set": conditions.timed(monthly, LOCAL_ZONE, Needs(optional=_optional(spec))),
         "model": conditions.trained(monthly, LOCAL_ZONE),
@@ -93,16 +94,6 @@ def _of_problem(spec: dg.AssetSpec) -> Policy | None:
         "deployed_model": conditions.flow(),
     }
     return Policy(found[name], _monthly()) if name in found else None
-
-
-def _scoring(spec: dg.AssetSpec) -> Condition:
-    """Days as they can be scored; one that is scored keeps its scores under a new champion.
-
-    What was predicted at the time is what monitors compare with the labels. Scored anew, a month
-    would look as if the champion that it led to had been in force all along.
-    """
-    deployed = dg.AssetSelection.assets([*spec.key.path[:-1], "deployed_model"])
-    return conditions.flow(conditions.inputs_changed(unmoved_by=deployed), _needs(spec))
 
 
 def _needs(spec: dg.AssetSpec) -> Needs:

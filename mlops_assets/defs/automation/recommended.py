@@ -1,6 +1,7 @@
 """Which schedules and sensors `mlops-assets automation on` switches on."""
 
 RECOMMENDED = (
+    "arrivals",
     "monitor_alarms",
     "reconcile_record",
     "run_failures",

@@ -16,6 +16,7 @@ from mlops_assets.defs.raw.on_time import LAYOUT
 from mlops_assets.defs.resources import connect
 from mlops_assets.lake import UnreachableLakeError
 from mlops_assets.settings import Settings, settings
+from mlops_assets.sources.database import Database
 from mlops_assets.sources.errors import SourceError, SourceUnavailableError
 from mlops_assets.sources.folder import WholeFiles
 from mlops_assets.sources.guarded_http import PORTS
@@ -78,7 +79,15 @@ def _source(found: Settings) -> Source:
     if urlsplit(found.source).scheme in PORTS:
         packaged = folder(bundled_directory())
         return MonthlyArchives(found.source, FLIGHTS.table, LAYOUT, SPAN, found.downloads, packaged)
-    raise SourceError(f"MLOPS_SOURCE {found.source} is no source that is known.")
+    password = found.source_password
+    return Database(
+        found.source,
+        password.get_secret_value() if password else None,
+        CONTRACTS,
+        found.source_cursor,
+        SPAN,
+        frozenset(EMPTY_DAYS),
+    )
 
 
 def _storage(found: Settings, landing: Path | str) -> Storage:

@@ -1,0 +1,175 @@
+"""What a span of time brought, for people: scores, decisions, alarms, and what failed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import dagster as dg
+
+from mlops_assets.components.alarm_alerts import NO_ALARM, Alarms
+from mlops_assets.components.failure_alerts import FailedRuns, message
+from mlops_assets.tracking.results import CHAMPION, REPORT
+
+LISTED = 30
+"""So many lines a section has; the UI has all."""
+
+MONITOR = "monitor_"
+"""What the last part of every monitor's key begins with."""
+
+SCORES = ("ROC AUC", "ROC AUC of the baseline", "Brier skill over the baseline")
+
+
+@dataclass(frozen=True)
+class Digest:
+    """What a span of time brought.
+
+    Attributes:
+        title: In a line.
+        text: In Markdown, a section each for scores, decisions, alarms and failures.
+    """
+
+    title: str
+    text: str
+
+
+def digest(
+    instance: dg.DagsterInstance,
+    since: datetime,
+    until: datetime,
+    *,
+    home: str,
+    ui: str | None,
+) -> Digest:
+    """Tell of a span of time out of Dagster's record.
+
+    Args:
+        instance: The record.
+        since: The beginning of the span.
+        until: Its end.
+        home: The state directory, named where a disk was full.
+        ui: The address of Dagster's UI; None if nobody said.
+    """
+    span = _Span(instance, since, until)
+    known = sorted(instance.get_asset_keys())
+    scores = list(_scores(span, [key for key in known if key.path[-1] == REPORT]))
+    decisions = list(_decisions(span, [key for key in known if key.path[-1] == CHAMPION]))
+    alarms = list(_alarms(span, [key for key in known if key.path[-1].startswith(MONITOR)], ui))
+    failures = list(_failures(span, home, ui))
+    days = f"{since:%Y-%m-%d} to {until:%Y-%m-%d}"
+    return Digest(
+        title=(
+            f"{days}: {_counted(scores, 'report')}, {_counted(decisions, 'decision')}, "
+            f"{_counted(alarms, 'alarm')}, {_counted(failures, 'failed run')}"
+        ),
+        text="\n\n".join(
+            [
+                _section("Scores", scores, "No model was evaluated."),
+                _section("Decisions", decisions, "No champion was decided on."),
+                _section("Alarms", alarms, "No monitor raises an alarm that was looked at."),
+                _section("Failures", failures, "No run failed."),
+            ]
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class _Span:
+    instance: dg.DagsterInstance
+    since: datetime
+    until: datetime
+
+    def materializations(self, key: dg.AssetKey) -> list[dg.AssetMaterialization]:
+        """The newest of each partition, in the order of the partitions."""
+        found: dict[str, dg.AssetMaterialization] = {}
+        cursor = None
+        while True:
+            page = self.instance.fetch_materializations(
+                dg.AssetRecordsFilter(
+                    asset_key=key,
+                    after_timestamp=self.since.timestamp(),
+                    before_timestamp=self.until.timestamp(),
+                ),
+                limit=500,
+                cursor=cursor,
+                ascending=True,
+            )
+            for record in page.records:
+                made = record.asset_materialization
+                if made is not None:
+                    found[made.partition or ""] = made
+            if not page.has_more:
+                return [found[partition] for partition in sorted(found)]
+            cursor = page.cursor
+
+    def position(self, moment: datetime) -> int:
+        """The id of the last event before a moment that ended a run well; 0 if none did.
+
+        What a span has is what lies between two of these: each event is in one span's digest.
+        """
+        before = self.instance.fetch_run_status_changes(
+            dg.RunStatusChangeRecordsFilter(
+                dg.DagsterEventType.RUN_SUCCESS, before_timestamp=moment.timestamp()
+            ),
+            limit=1,
+        ).records
+        return before[0].storage_id if before else 0
+
+
+def _scores(span: _Span, reports: Sequence[dg.AssetKey]) -> Iterator[str]:
+    for key in reports:
+        for made in span.materializations(key):
+            told = [
+                f"{name} {made.metadata[name].value:.3f}"
+                for name in SCORES
+                if name in made.metadata
+            ]
+            yield f"`{key.path[0]}` {made.partition}: {', '.join(told)}"
+
+
+def _decisions(span: _Span, champions: Sequence[dg.AssetKey]) -> Iterator[str]:
+    for key in champions:
+        for made in span.materializations(key):
+            why: Any = made.metadata["why"].value if "why" in made.metadata else "no reason told"
+            yield f"`{key.path[0]}` {made.partition}: {why}"
+
+
+def _alarms(span: _Span, monitors: Sequence[dg.AssetKey], ui: str | None) -> Iterator[str]:
+    checks = [dg.AssetCheckKey(key, NO_ALARM) for key in monitors]
+    end = span.position(span.until)
+    for notice in Alarms(span.instance, checks, ui).after(span.position(span.since)):
+        # What has no trouble left is an all-clear.
+        if notice.trouble is not None and notice.position <= end:
+            told = notice.message()
+            yield f"{told.title}: {told.reason}"
+
+
+def _failures(span: _Span, home: str, ui: str | None) -> Iterator[str]:
+    failed_runs = FailedRuns(span.instance, home, ui, lambda _: ())
+    records = span.instance.fetch_run_status_changes(
+        dg.RunStatusChangeRecordsFilter(
+            dg.DagsterEventType.RUN_FAILURE,
+            after_timestamp=span.since.timestamp(),
+            before_timestamp=span.until.timestamp(),
+        ),
+        limit=500,
+        ascending=True,
+    ).records
+    for record in records:
+        failed = failed_runs.read(record.event_log_entry)
+        if failed is not None:
+            told = message(failed, ui)
+            yield f"{told.title}: {told.reason}"
+
+
+def _counted(lines: Sequence[str], what: str) -> str:
+    return f"{len(lines) or 'no'} {what}{'' if len(lines) == 1 else 's'}"
+
+
+def _section(title: str, lines: Sequence[str], nothing: str) -> str:
+    shown = [f"- {line}" for line in lines[:LISTED]]
+    if len(lines) > LISTED:
+        shown.append(f"- and {len(lines) - LISTED} more")
+    return "\n".join([f"## {title}", "", *(shown or [nothing])])
