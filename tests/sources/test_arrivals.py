@@ -87,7 +87,7 @@ def test_a_landed_day_starts_its_partition_once(landing: Path, tick: Tick) -> No
     land(landing, "flights", DAY)
     result = tick()
     assert requested(result) == [("flights", DAY)]
-    assert result.run_requests[0].tags == {"mlops/started_by": "arrivals"}
+    assert result.run_requests[0].tags["mlops/started_by"] == "arrivals"
     assert requested(tick()) == []
 
 
@@ -124,6 +124,21 @@ def test_a_late_file_for_an_earlier_day_starts_that_day_alone(landing: Path, tic
     assert requested(tick()) == [("flights", "2013-01-02")]
 
 
+def test_a_folder_that_is_moved_in_with_its_old_files_arrives(
+    landing: Path, tick: Tick, clock: Clock
+) -> None:
+    elsewhere = landing.with_name("prepared")
+    land(elsewhere, "weather", DAY)
+    clock.ahead = 24 * 3600
+    land(landing, "flights", DAY)
+    for name in ("2013-01-02", "2013-01-03"):
+        os.utime(land(landing, "flights", name), (clock.time(), clock.time()))
+    clock.ahead += 3600
+    assert len(requested(tick())) == 3
+    (elsewhere / "weather").rename(landing / "weather")
+    assert requested(tick()) == [("weather", DAY)]
+
+
 def test_a_file_that_is_being_written_has_not_arrived(
     landing: Path, tick: Tick, clock: Clock
 ) -> None:
@@ -134,9 +149,10 @@ def test_a_file_that_is_being_written_has_not_arrived(
     assert reason(tick()) == "Nothing has arrived."
     growing = folder / "2013-01-01.csv"
     growing.write_text("year")
-    clock.ahead = -30
+    clock.ahead = -60
     assert requested(tick()) == []
     growing.write_text(content_of("flights", DAY))
+    clock.ahead = 0
     assert requested(tick()) == [("flights", DAY)]
 
 
