@@ -225,6 +225,18 @@ def test_a_tick_that_was_killed_after_its_requests_asks_for_the_same_runs(
     assert keys[0] == keys[1]
 
 
+def test_another_source_is_looked_at_from_its_beginning(
+    landing: Path, tick: Tick, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    land(landing, "flights", DAY)
+    assert requested(tick()) == [("flights", DAY)]
+    other = landing.with_name("other")
+    land(other, "flights", DAY)
+    monkeypatch.setenv("MLOPS_LANDING", str(other))
+    settings.cache_clear()
+    assert requested(tick()) == [("flights", DAY)]
+
+
 def test_the_packaged_year_never_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLOPS_LANDING", raising=False)
     settings.cache_clear()
