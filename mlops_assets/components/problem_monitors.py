@@ -67,6 +67,10 @@ class ProblemMonitors:
 
     def assets(self) -> list[dg.AssetsDefinition]:
         """One asset for each monitor."""
+        return [self._asset(name, monitor) for name, monitor in self.monitors().items()]
+
+    def monitors(self) -> dict[str, Monitor]:
+        """The monitors by name."""
         views = {view.table.rpartition("/")[2]: view for view in self._training_set.views}
         of_the_day = {self._problem.spine.day}
         dated = [
@@ -75,13 +79,12 @@ class ProblemMonitors:
             for feature in view.features
             if set(view.entities) == of_the_day
         ]
-        found = monitors(
+        return monitors(
             self.declared,
             features=self._training_set.features,
             views=list(views),
             dated=dated,
         )
-        return [self._asset(name, monitor) for name, monitor in found.items()]
 
     @property
     def _problem(self) -> "MlProblem":
@@ -101,7 +104,8 @@ class ProblemMonitors:
             tables.append(dg.AssetKey(self._problem.spine.table.split("/")))
         return [dg.AssetDep(table, partition_mapping=window) for table in tables]
 
-    def _read_by(self, name: str, monitor: Monitor) -> MonitoredDays:
+    def read_by(self, name: str, monitor: Monitor) -> MonitoredDays:
+        """Where a monitor's days are read from."""
         spine = self._problem.spine
         return MonitoredDays(
             predictions=publishing.table_name(self.predictions.assets.key(PREDICTIONS)),
@@ -160,7 +164,7 @@ class ProblemMonitors:
             context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]
         ) -> Iterator[Any]:
             found: dict[Partition, list[CheckFinding]] = {}
-            reader = self._read_by(name, monitor)
+            reader = self.read_by(name, monitor)
 
             def make(
                 snapshot: Snapshot, partition: Partition, folder: Path
