@@ -12,6 +12,7 @@ from bench.increment import INCREMENT
 from bench.lake_bytes import BYTES
 from bench.lake_scale import SCALE
 from bench.load import LOADING
+from bench.monitoring import MONITORING
 from bench.problem import PROBLEM
 from bench.processes import ROOT
 from bench.queue import QUEUE
@@ -31,7 +32,11 @@ BENCHMARKS = {
         PROBLEM,
         BOOKKEEPING,
         QUEUE,
+<<<<<<< HEAD
+        MONITORING,
+=======
         TICKS,
+>>>>>>> main
     )
 }
 RESULTS = ROOT / "bench" / "results.jsonl"

@@ -18,11 +18,11 @@ from bench.year import FIRST, LAST
 
 def _measure(rounds: int) -> Iterator[Figure]:
     plain: list[Cost] = []
-    product: list[Cost] = []
+    whole_product: list[Cost] = []
     with tempfile.TemporaryDirectory() as kept:
         tables, features = Path(kept) / "plain", Path(kept) / "home"
         python("-m", "bench.plain_year", FIRST, LAST, str(tables))
-        python(*_product("--days", f"{FIRST}..{LAST}"), environment={"MLOPS_HOME": str(features)})
+        python(*product("--days", f"{FIRST}..{LAST}"), environment={"MLOPS_HOME": str(features)})
         for turn in range(rounds):
             with tempfile.TemporaryDirectory() as folder:
                 made, home = Path(folder) / "plain", Path(folder) / "home"
@@ -34,16 +34,14 @@ def _measure(rounds: int) -> Iterator[Figure]:
                         environment=environment,
                     )
                 )
-                product.append(
-                    python(
-                        *_product("--models-only", "--month", _months()), environment=environment
-                    )
+                whole_product.append(
+                    python(*product("--models-only", "--month", months()), environment=environment)
                 )
                 if turn == 0:
-                    scores = json.loads(product[0].output)["scores"]
+                    scores = json.loads(whole_product[0].output)["scores"]
                     for sentence in _differences(made, scores):
                         print(f"not comparable: {sentence}", file=sys.stderr)
-    script, whole = median_cost(plain), median_cost(product)
+    script, whole = median_cost(plain), median_cost(whole_product)
     name = PROBLEM.name
     yield Figure(name, "features to champions, wall", whole.wall, "s", script.wall, target=2.0)
     yield Figure(name, "features to champions, CPU", whole.cpu, "s", script.cpu)
@@ -56,12 +54,14 @@ def _measure(rounds: int) -> Iterator[Figure]:
     )
 
 
-def _product(*options: str) -> tuple[str, ...]:
+def product(*options: str) -> tuple[str, ...]:
+    """The arguments of an interpreter that runs the main job with such options."""
     call = "import sys; from mlops_assets.cli import main; main(sys.argv[1:])"
     return ("-c", call, "run", *options, "--json")
 
 
-def _months() -> str:
+def months() -> str:
+    """The months of the declared problem, as the main job takes them."""
     problem = declared()
     year, month = map(int, problem.end_month.split("-"))
     last = f"{year - (month == 1)}-{(month - 2) % 12 + 1:02}"

@@ -13,8 +13,9 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import Annotated
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,6 +27,14 @@ HTTP_ADDRESS = r"^https?://[^/\s]+"
 CRON = r"^[\d*/,-]+( [\d*/,-]+){4}$"
 
 
+def _place(text: str) -> Path | str:
+    return text if "://" in text else Path(text)
+
+
+Place = Annotated[Path | str, BeforeValidator(_place)]
+"""A folder, or an address of something else."""
+
+
 class SettingsError(Exception):
     """A setting or the state directory is not usable; the sentence says which and the way out."""
 
@@ -35,7 +44,11 @@ class Settings(BaseSettings):
 
     Attributes:
         home: The state directory; deleting it resets everything.
-        source: The folder of the flight data's CSV files; the packaged year 2013 if None.
+        source: Where raw data comes from: a folder of CSV files or an address; the packaged year
+            2013 if None.
+        source_password: The password of a source's database.
+        source_cursor: The column of a source's tables that tells when a row was last changed.
+        landing: Where files of single days are put down, a folder or an address.
         lakefs_endpoint: A lakeFS server's address; the embedded server if None.
         lakefs_access_key_id: The name of the key for that server.
         lakefs_secret_access_key: The key for that server.
@@ -63,7 +76,10 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
 
     home: Path = Field(ROOT / ".mlops", validation_alias="MLOPS_HOME")
-    source: Path | None = Field(None, validation_alias="MLOPS_SOURCE")
+    source: Place | None = Field(None, validation_alias="MLOPS_SOURCE")
+    source_password: SecretStr | None = Field(None, validation_alias="MLOPS_SOURCE_PASSWORD")
+    source_cursor: str = Field("updated_at", validation_alias="MLOPS_SOURCE_CURSOR")
+    landing: Place | None = Field(None, validation_alias="MLOPS_LANDING")
     lakefs_endpoint: str | None = Field(None, validation_alias="LAKECTL_SERVER_ENDPOINT_URL")
     lakefs_access_key_id: str | None = Field(
         None, validation_alias="LAKECTL_CREDENTIALS_ACCESS_KEY_ID"
@@ -104,6 +120,21 @@ class Settings(BaseSettings):
     )
     nightly: str = Field("0 3 * * *", validation_alias="MLOPS_NIGHTLY", pattern=CRON)
     monthly: str = Field("0 5 2 * *", validation_alias="MLOPS_MONTHLY", pattern=CRON)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The settings as a child process is to read them, wherever it starts."""
+        places = {"MLOPS_SOURCE": self.source, "MLOPS_LANDING": self.landing}
+        return {
+            "MLOPS_HOME": str(self.home),
+            "LAKEFS_BRANCH": self.lakefs_branch,
+            **{name: str(place) for name, place in places.items() if place is not None},
+        }
+
+    @property
+    def downloads(self) -> Path:
+        """Files of sources that were fetched, or are being fetched."""
+        return self.home / "downloads"
 
     @property
     def branch_home(self) -> Path:
@@ -162,10 +193,15 @@ def settings() -> Settings:
     places = {
         "home": found.home,
         "source": found.source,
+        "landing": found.landing,
         "profiles_file": found.profiles_file,
     }
     return found.model_copy(
-        update={name: place and place.expanduser().absolute() for name, place in places.items()}
+        update={
+            name: place.expanduser().absolute()
+            for name, place in places.items()
+            if isinstance(place, Path)
+        }
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ LONGEST_TEXT = 2_900
 """Characters of a section: Slack refuses a message with more than 3,000 in one."""
 
 LONGEST_HEADER = 150
+
+CALLS = re.compile("@(?=all|channel|everyone|here)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -61,15 +64,13 @@ def payload(message: Message) -> dict[str, Any]:
 
 
 def escaped(text: str) -> str:
-    """Text that stays text: an error's words could otherwise notify everybody, or hide a link.
+    """Text that stays text: an error's words could otherwise call everybody, or hide a link.
 
-    Slack takes three characters for control, and others for style only beside a word's end; a
-    zero-width space before them takes them as they are.
+    Slack takes three characters for control. Mattermost takes a bare `@all` too: a space without
+    width parts it.
     """
     plain = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    for mark in "*_~`":
-        plain = plain.replace(mark, f"\u200b{mark}")
-    return plain.replace("@", "@\u200b")
+    return CALLS.sub("@\u200b", plain)
 
 
 def _section(text: str) -> dict[str, Any]:

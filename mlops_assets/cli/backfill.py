@@ -157,7 +157,7 @@ class Backfills:
                 )
         elif not alive(self.instance):
             home = self.settings.home
-            own = child(["-m", DAEMON], self.log, home, environment(self.settings))
+            own = child(["-m", DAEMON], self.log, home, self.settings.environment)
             self.daemon.append(self.stack.enter_context(own))
 
     def _leave(self, following: Following) -> str:
@@ -289,17 +289,18 @@ def start(new: New, *, debug: bool) -> Outcome:
         CommandError: The daemon ended by itself, or what an isolated backfill made is not merged.
         StoppedError: Somebody stopped it.
     """
-    from mlops_assets.cli import backfill_plan, backfill_record, branching
+    from mlops_assets.cli import backfill_plan, branching
+    from mlops_assets.components.backfills import add, new_id
 
     with _session(debug=debug) as session:
         targets = backfill_plan.targets(session.graph, new.selection, new.partitions)
-        name = backfill_record.new_id()
+        name = new_id()
         branch = f"{BRANCH}{name}" if new.isolated else None
         if branch is not None:
             branching.create(session.settings, session.lake, session.graph, branch, None)
         title = " ".join(filter(None, (new.selection, new.partitions)))
         with session.backfills(branch) as backfills:
-            added = backfill_record.add(
+            added = add(
                 backfills.instance, session.graph, targets, new.tags, name=name, title=title
             )
             outcome = backfills.run(added)
@@ -379,12 +380,6 @@ def cancel(backfill_id: str, *, debug: bool) -> str:
             else f"what it made lies on {branch}: `mlops-assets branch drop {branch}` removes it."
         )
         return f"backfill {name} has ended; {stays}"
-
-
-def environment(found: Settings) -> dict[str, str]:
-    """The settings as a daemon's children are to read them, wherever they start."""
-    source = {} if found.source is None else {"MLOPS_SOURCE": str(found.source)}
-    return {"MLOPS_HOME": str(found.home), "LAKEFS_BRANCH": found.lakefs_branch, **source}
 
 
 @contextlib.contextmanager

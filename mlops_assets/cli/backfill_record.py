@@ -1,22 +1,15 @@
-"""A backfill in Dagster's record: added, followed by its runs' events, cancelled, resumed.
-
-The one place that knows how Dagster keeps asset backfills, which only its GraphQL API makes, in a
-webserver. A test holds what is made here to what that API makes.
-"""
+"""A backfill in Dagster's record: followed by its runs' events, cancelled, resumed."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from dagster import DagsterEventType as Kind
 from dagster import DagsterRunStatus, RunsFilter
-from dagster._core.definitions.assets.graph.asset_graph_subset import AssetGraphSubset
-from dagster._core.definitions.events import AssetKeyPartitionKey
 from dagster._core.definitions.partitions.partition_key_range import PartitionKeyRange
 from dagster._core.execution.backfill import (
     BULK_ACTION_TERMINAL_STATUSES,
@@ -31,16 +24,16 @@ from dagster._core.storage.tags import (
     PARENT_BACKFILL_ID_TAG,
     ROOT_BACKFILL_ID_TAG,
 )
-from dagster._core.utils import make_new_backfill_id
 
 from mlops_assets.cli.plan import RANGE_END, RANGE_START, RequestError
 from mlops_assets.cli.watch import RunWatch
+from mlops_assets.components import backfills
 from mlops_assets.compute.local_run_launcher import worker
 
 if TYPE_CHECKING:
     import dagster as dg
+    from dagster._core.definitions.assets.graph.asset_graph_subset import AssetGraphSubset
 
-    from mlops_assets.cli.backfill_plan import Targets
     from mlops_assets.cli.progress import Progress
 
 QUEUED = (DagsterRunStatus.QUEUED, DagsterRunStatus.NOT_STARTED)
@@ -55,61 +48,6 @@ WATCHED = {
 
 Part = tuple[str, str | None]
 """A partition of an asset: its key as people write it, and the partition's key."""
-
-
-def new_id() -> str:
-    """An id that no backfill has yet, as Dagster makes them."""
-    return make_new_backfill_id()
-
-
-def add(
-    instance: dg.DagsterInstance,
-    graph: dg.AssetGraph,
-    targets: Targets,
-    tags: Mapping[str, str],
-    *,
-    name: str,
-    title: str,
-) -> PartitionBackfill:
-    """Ask Dagster's daemon to make partitions of assets.
-
-    Args:
-        instance: Whose daemon.
-        graph: What exists.
-        targets: The partitions, by asset.
-        tags: Of the backfill and of each of its runs.
-        name: Its id, as `new_id` gives one.
-        title: What it is, for people.
-    """
-    wanted = {
-        AssetKeyPartitionKey(asset, key)
-        for asset, keys in targets.items()
-        for key in ([None] if keys is None else keys)
-    }
-    return _add(
-        instance, AssetGraphSubset.from_asset_partition_set(wanted, graph), tags, name, title
-    )
-
-
-def _add(
-    instance: dg.DagsterInstance,
-    target: AssetGraphSubset,
-    tags: Mapping[str, str],
-    name: str,
-    title: str | None,
-) -> PartitionBackfill:
-    backfill: PartitionBackfill = PartitionBackfill.from_asset_graph_subset(
-        backfill_id=name,
-        backfill_timestamp=time.time(),
-        tags=tags,
-        dynamic_partitions_store=instance,
-        asset_graph_subset=target,
-        title=title,
-        description=None,
-        run_config=None,
-    )
-    instance.add_backfill(backfill)
-    return backfill
 
 
 def find(instance: dg.DagsterInstance, backfill_id: str) -> PartitionBackfill | None:
@@ -144,7 +82,10 @@ def resumed(
         return None
     root = ended.tags.get(ROOT_BACKFILL_ID_TAG, ended.backfill_id)
     links = {PARENT_BACKFILL_ID_TAG: ended.backfill_id, ROOT_BACKFILL_ID_TAG: root}
-    return _add(instance, remaining, {**ended.tags, **links}, new_id(), ended.title)
+    tags = {**ended.tags, **links}
+    return backfills.add_subset(
+        instance, remaining, tags, name=backfills.new_id(), title=ended.title
+    )
 
 
 def cancel(instance: dg.DagsterInstance, backfill: PartitionBackfill) -> None:

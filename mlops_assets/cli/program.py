@@ -325,6 +325,98 @@ def ui(port: int, mlflow_port: int, branch: str | None, *, debug: bool) -> None:
 
 
 @program.group()
+def automation() -> None:
+    """Switch on and off what runs by itself: schedules and sensors."""
+
+
+@automation.command("on")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@JSON
+@DEBUG
+def automation_on(names: tuple[str, ...], *, as_json: bool, debug: bool) -> None:  # noqa: ARG001 - main reads --debug
+    """Switch schedules and sensors on; without a NAME, the recommended ones.
+
+    They tick while a daemon is alive, as that of `mlops-assets ui` is.
+    """
+    _switch(names, on=True, as_json=as_json)
+
+
+@automation.command("off")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@JSON
+@DEBUG
+def automation_off(names: tuple[str, ...], *, as_json: bool, debug: bool) -> None:  # noqa: ARG001 - main reads --debug
+    """Switch schedules and sensors off; without a NAME, all of them."""
+    _switch(names, on=False, as_json=as_json)
+
+
+def _switch(names: tuple[str, ...], *, on: bool, as_json: bool) -> None:
+    from mlops_assets.cli.automation import switch
+
+    switched = switch(names, on=on)
+    if as_json:
+        _print_json(asdict(switched))
+    else:
+        click.echo(switched.to_text())
+
+
+@automation.command("list")
+@JSON
+@DEBUG
+def automation_list(*, as_json: bool, debug: bool) -> None:  # noqa: ARG001 - main reads --debug
+    """Show every schedule and sensor: whether it is on, what it does, how it last went."""
+    from mlops_assets.cli.automation import automations, to_json, to_text
+
+    listed = automations()
+    if as_json:
+        _print_json(to_json(listed))
+    else:
+        click.echo(to_text(listed))
+
+
+@program.command()
+@click.option(
+    "--file",
+    metavar="PATH",
+    type=click.Path(dir_okay=False),
+    help="Write them to a file, for the node exporter; its name ends with .prom.",
+)
+@click.option("--push", is_flag=True, help="Send them to MLOPS_METRICS_PUSHGATEWAY.")
+@click.option("--serve", is_flag=True, help="Serve them on /metrics until Ctrl-C.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--port", default=9109, show_default=True, type=PORT)
+@DEBUG
+def metrics(
+    file: str | None,
+    *,
+    push: bool,
+    serve: bool,
+    host: str,
+    port: int,
+    debug: bool,  # noqa: ARG001 - main reads --debug
+) -> None:
+    """Give figures to Prometheus: freshness, monitors, runs, checks, automation.
+
+    They are printed unless an option says where they go. To another address than this machine's
+    they are served to who presents MLOPS_METRICS_TOKEN.
+    """
+    from pathlib import Path
+
+    from mlops_assets.cli import metrics as figures
+
+    if [bool(file), push, serve].count(True) > 1:
+        raise click.UsageError("--file, --push and --serve say where they go: use one of them.")
+    if serve:
+        figures.serve(host, port)
+    elif push:
+        click.echo(f"sent to {figures.push()}")
+    elif file:
+        figures.write(Path(file))
+    else:
+        click.echo(figures.text(), nl=False)
+
+
+@program.group()
 def branch() -> None:
     """Work on a zero-copy branch of all data, with a Dagster record of its own."""
 

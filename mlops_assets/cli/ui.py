@@ -106,7 +106,6 @@ def servers(found: Settings, port: int, mlflow_port: int) -> list[Server]:
 
 
 def _dagster(port: int, found: Settings) -> Server:
-    source = {} if found.source is None else {"MLOPS_SOURCE": str(found.source.absolute())}
     return Server(
         name="Dagster",
         port=port,
@@ -116,11 +115,7 @@ def _dagster(port: int, found: Settings) -> Server:
             *("-w", str(ROOT / "workspace.yaml"), "-h", HOST, "-p", str(port)),
         ],
         probe="/server_info",
-        environment={
-            "MLOPS_HOME": str(found.home),
-            "LAKEFS_BRANCH": found.lakefs_branch,
-            **source,
-        },
+        environment=found.environment,
     )
 
 

@@ -7,7 +7,7 @@ troubles are open: a cursor holds no secret and does not grow with what could no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, Self
 
@@ -50,7 +50,7 @@ class Feed(Protocol):
     def end(self) -> int:
         """The id of the newest event."""
 
-    def after(self, position: int) -> Sequence[Notice]:
+    def after(self, position: int) -> Iterable[Notice]:
         """What came after an event, in order; so much of it as is read at once."""
 
     def over(self, troubles: Mapping[str, Trouble]) -> Iterable[tuple[str, Message]]:
@@ -147,6 +147,7 @@ def deliver(
         progress = replace(progress, position=notice.position)
     for key, message in feed.over(progress.open):
         if sent >= MESSAGES_A_TICK or not go_on() or not send(message):
-            break
+            return Delivered(progress, sent)
         progress = progress.told(key, None)
-    return Delivered(progress, sent)
+    # What could not be told may be over by itself: nothing is left then that shows it works again.
+    return Delivered(replace(progress, backoff=Backoff()), sent)

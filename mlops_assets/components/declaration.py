@@ -19,16 +19,18 @@ class Declaration:
         positions: The tree of positions that Dagster read with the file; None for a component
             that was made in Python.
         root: The folder that file names are told relative to.
+        below: The keys of the file that paths begin below.
     """
 
     positions: Any = None
     root: Path = Path()
+    below: tuple[str, ...] = ("attributes",)
 
     def mistake(self, path: Iterable[str | int], sentence: str) -> dg.DagsterInvalidDefinitionError:
-        """The error for what stands at a path of keys and places below `attributes`."""
+        """The error for what stands at a path of keys and places."""
         if self.positions is None:
             return dg.DagsterInvalidDefinitionError(sentence)
-        keys = ["attributes", *path]
+        keys = [*self.below, *path]
         position, _ = self.positions.lookup_closest_and_path(keys, None)
         file = Path(position.filename)
         shown = file.relative_to(self.root) if file.is_relative_to(self.root) else file

@@ -131,7 +131,7 @@ class FailedRuns:
         """The id of the newest event."""
         return self.instance.event_log_storage.get_maximum_record_id() or 0
 
-    def after(self, position: int) -> Sequence[Notice]:
+    def after(self, position: int) -> Iterator[Notice]:
         """The runs that failed after an event, in order."""
         records = self.instance.fetch_run_status_changes(
             dg.RunStatusChangeRecordsFilter(
@@ -140,7 +140,7 @@ class FailedRuns:
             limit=AT_ONCE,
             ascending=True,
         ).records
-        return list(self._notices(records))
+        return self._notices(records)
 
     def _notices(self, records: Iterable[dg.EventLogRecord]) -> Iterator[Notice]:
         for record in records:

@@ -16,8 +16,10 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from mlops_assets.components import dbt_tables
 from mlops_assets.components.declaration import Declaration
+from mlops_assets.components.monitoring import Monitoring
 from mlops_assets.components.prediction_assets import PredictionAssets
 from mlops_assets.components.problem_assets import ProblemAssets
+from mlops_assets.components.problem_monitors import ProblemMonitors
 from mlops_assets.components.training_set import Spine, TrainingSet
 from mlops_assets.compute.assignment import Rule, mistake_in, rule_ends
 from mlops_assets.compute.profiles import ProfileError, configured_profiles
@@ -85,6 +87,8 @@ class MlProblem(dg.Component, BaseModel):
     """The estimator's parameters."""
     training: Training | None = None
     """What training a model gets on a cluster; the deployment's default profile if left out."""
+    monitors: Monitoring | None = None
+    """How its predictions are monitored; not at all if left out."""
 
     _declaration: Declaration = PrivateAttr(default_factory=Declaration)
 
@@ -128,6 +132,7 @@ class MlProblem(dg.Component, BaseModel):
                 assets.champion_asset(),
                 predictions.deployed_model_asset(),
                 predictions.predictions_asset(),
+                *(ProblemMonitors(predictions, self.monitors).assets() if self.monitors else ()),
             ],
             jobs=[
                 dg.define_asset_job(
@@ -263,6 +268,16 @@ class MlProblem(dg.Component, BaseModel):
         for field in ("baseline", "slices"):
             for place, name in enumerate(getattr(self, field)):
                 require([field, place], "column of the training set", name, training_set.columns)
+        if self.monitors is not None:
+            for place, name in enumerate(self.monitors.slices):
+                require(
+                    ("monitors", "slices", place),
+                    "column of the training set",
+                    name,
+                    training_set.columns,
+                )
+            for place, name in enumerate(self.monitors.outcomes):
+                require(("monitors", "outcomes", place), kind, name, columns)
         if self.gates.slice_roc_auc is not None:
             path = ("gates", "slice_roc_auc", "column")
             require(path, "slice", self.gates.slice_roc_auc.column, self.slices)

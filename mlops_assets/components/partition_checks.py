@@ -32,12 +32,14 @@ class Finding:
         passed: Whether it holds.
         sentence: What was found, as people read it.
         metadata: What else the UI is to show of it.
+        severity: How bad it is where it does not hold.
     """
 
     check: str
     passed: bool
     sentence: str
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR
 
 
 def spec(
@@ -101,7 +103,7 @@ def evaluations(
             asset_key=asset,
             check_name=finding.check,
             passed=finding.passed,
-            severity=dg.AssetCheckSeverity.ERROR,
+            severity=finding.severity,
             blocking=blocking,
             description=finding.sentence,
             metadata=finding.metadata,

@@ -54,8 +54,17 @@ def find_tracking(settings: Settings) -> Tracking:
     Raises:
         SettingsError: The state directory is not usable.
     """
+    return Tracking(find_registry(settings))
+
+
+def find_registry(settings: Settings) -> Registry:
+    """The way to MLflow's registry, which remembers no failure of another's.
+
+    Raises:
+        SettingsError: The state directory is not usable.
+    """
     open_state(settings.home)
-    return Tracking(Registry(settings.mlflow_tracking_uri, settings.mlflow_home))
+    return Registry(settings.mlflow_tracking_uri, settings.mlflow_home)
 
 
 def alert_channels(settings: Settings) -> list[Channel]:

@@ -33,7 +33,19 @@ def rate_interval(positives: int, rows: int) -> Interval:
 def roc_auc_interval(
     labels: npt.NDArray[np.int64], scores: npt.NDArray[np.float64]
 ) -> Interval | None:
-    """The interval of the area under the ROC curve; None with fewer than two of an outcome.
+    """The interval of the area under the ROC curve; None with fewer than two of an outcome."""
+    found = roc_auc_variance(labels, scores)
+    if found is None:
+        return None
+    area, variance = found
+    half = _NORMAL_95 * sqrt(variance)
+    return Interval(low=max(0.0, area - half), high=min(1.0, area + half))
+
+
+def roc_auc_variance(
+    labels: npt.NDArray[np.int64], scores: npt.NDArray[np.float64]
+) -> tuple[float, float] | None:
+    """The area under the ROC curve and its variance; None with fewer than two of an outcome.
 
     DeLong, DeLong and Clarke-Pearson (1988), by ranks as Sun and Xu (2014) compute it.
     """
@@ -47,5 +59,4 @@ def roc_auc_interval(
     above = (ranks[: len(late)] - rankdata(late)) / len(punctual)
     below = 1 - (ranks[len(late) :] - rankdata(punctual)) / len(late)
     variance = above.var(ddof=1) / len(late) + below.var(ddof=1) / len(punctual)
-    half = _NORMAL_95 * sqrt(variance)
-    return Interval(low=max(0.0, above.mean() - half), high=min(1.0, above.mean() + half))
+    return float(above.mean()), float(variance)

@@ -17,20 +17,20 @@ from mlops_assets.ml.intervals import rate_interval
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_MODEL, _BASELINE, _GUIDE, _INK = "#1d5fbf", "#b4560b", "#9aa4b2", "#1b2430"
+MODEL, BASELINE, GUIDE, INK = "#1d5fbf", "#b4560b", "#9aa4b2", "#1b2430"
 _STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
-    "axes.edgecolor": _GUIDE,
-    "axes.labelcolor": _INK,
+    "axes.edgecolor": GUIDE,
+    "axes.labelcolor": INK,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
     "axes.axisbelow": True,
     "grid.color": "#e6e9ee",
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-    "text.color": _INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "text.color": INK,
     "legend.frameon": False,
 }
 
@@ -41,8 +41,8 @@ class _Look(NamedTuple):
     line: str
 
 
-_MODEL_LOOK = _Look("model", _MODEL, "-")
-_BASELINE_LOOK = _Look("baseline", _BASELINE, "--")
+_MODEL_LOOK = _Look("model", MODEL, "-")
+_BASELINE_LOOK = _Look("baseline", BASELINE, "--")
 
 MOST_IMPORTANT = 20
 """Features beyond these move the scores too little to be worth a bar."""
@@ -50,8 +50,8 @@ MOST_IMPORTANT = 20
 
 def roc_picture(evaluation: Evaluation) -> bytes:
     """Draw what share of each outcome every threshold catches, model and baseline, as PNG."""
-    with _axes("Share of negatives flagged", "Share of positives caught") as (axes, png):
-        axes.plot([0, 1], [0, 1], color=_GUIDE, linestyle=":", label="a coin: 0.500")
+    with axes_on("Share of negatives flagged", "Share of positives caught") as (axes, png):
+        axes.plot([0, 1], [0, 1], color=GUIDE, linestyle=":", label="a coin: 0.500")
         for points, quality, look in (
             (evaluation.baseline_roc, evaluation.baseline, _BASELINE_LOOK),
             (evaluation.roc, evaluation.model, _MODEL_LOOK),
@@ -71,15 +71,15 @@ def calibration_picture(evaluation: Evaluation) -> bytes:
     rates = [found.positives / found.n for found in bins]
     scores = [found.mean_score for found in bins]
     reach = min(1.0, 1.05 * max(*scores, *(interval.high for interval in intervals)))
-    with _axes("Mean score of the bin", "Share of positives in the bin") as (axes, png):
-        axes.plot([0, 1], [0, 1], color=_GUIDE, linestyle=":", label="says what happens")
+    with axes_on("Mean score of the bin", "Share of positives in the bin") as (axes, png):
+        axes.plot([0, 1], [0, 1], color=GUIDE, linestyle=":", label="says what happens")
         below = [rate - found.low for rate, found in zip(rates, intervals, strict=True)]
         above = [found.high - rate for rate, found in zip(rates, intervals, strict=True)]
         axes.errorbar(
             scores,
             rates,
             yerr=[below, above],
-            color=_MODEL,
+            color=MODEL,
             marker="o",
             markersize=5,
             linewidth=1.8,
@@ -95,9 +95,9 @@ def calibration_picture(evaluation: Evaluation) -> bytes:
 def precision_recall_picture(evaluation: Evaluation) -> bytes:
     """Draw how many of the flagged are positives, for each share of them that is caught, as PNG."""
     share = evaluation.positives / evaluation.n
-    with _axes("Share of positives caught", "Share of the flagged that are positive") as drawing:
+    with axes_on("Share of positives caught", "Share of the flagged that are positive") as drawing:
         axes, png = drawing
-        axes.axhline(share, color=_GUIDE, linestyle=":", label=f"a coin: {share:.3f}")
+        axes.axhline(share, color=GUIDE, linestyle=":", label=f"a coin: {share:.3f}")
         for points, quality, look in (
             (evaluation.baseline_precision_recall, evaluation.baseline, _BASELINE_LOOK),
             (evaluation.precision_recall, evaluation.model, _MODEL_LOOK),
@@ -113,11 +113,11 @@ def precision_recall_picture(evaluation: Evaluation) -> bytes:
 def importance_picture(evaluation: Evaluation) -> bytes:
     """Draw the features that move the scores most, as PNG."""
     shown = evaluation.importance[:MOST_IMPORTANT][::-1]
-    with _axes("Mean effect on the score, in log-odds", "", width=8, left=0.4) as (axes, png):
+    with axes_on("Mean effect on the score, in log-odds", "", width=8, left=0.4) as (axes, png):
         axes.barh(
-            [_plain(found.feature.rpartition("__")[2]) for found in shown],
+            [plain(found.feature.rpartition("__")[2]) for found in shown],
             [found.mean_effect for found in shown],
-            color=_MODEL,
+            color=MODEL,
             height=0.7,
         )
         axes.grid(visible=False, axis="y")
@@ -138,20 +138,34 @@ def _curve(
     )
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """A dollar sign begins a formula in matplotlib, and half a formula is an error."""
     return text.replace("$", r"\$")
 
 
 @contextmanager
-def _axes(
-    across: str, up: str, *, width: float = 5, left: float = 0.13
+def axes_on(
+    across: str,
+    up: str,
+    *,
+    width: float = 5,
+    height: float = 4.4,
+    left: float = 0.13,
+    dpi: int = 120,
 ) -> Iterator[tuple[Axes, BytesIO]]:
     """Give axes to draw on, and the file that holds the picture afterwards.
 
     The reader's own matplotlibrc must not change published bytes, hence the defaults; the version
     that matplotlib writes into each PNG is left out for the same reason. The margins are fixed:
     finding them by layout took half of the drawing's time.
+
+    Args:
+        across: What the horizontal axis says.
+        up: What the vertical axis says.
+        width: In inches.
+        height: In inches.
+        left: The margin for what stands at the vertical axis, as a share of the width.
+        dpi: Dots an inch.
     """
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -161,9 +175,9 @@ def _axes(
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(_STYLE)
-        figure = Figure(figsize=(width, 4.4))
+        figure = Figure(figsize=(width, height))
         FigureCanvasAgg(figure)
-        figure.subplots_adjust(left=left, right=0.97, bottom=0.12, top=0.97)
+        figure.subplots_adjust(left=left, right=0.97, bottom=0.528 / height, top=0.97)
         axes = figure.add_subplot(xlabel=across, ylabel=up)
         yield axes, png
-        figure.savefig(png, format="png", dpi=120, metadata={"Software": None})
+        figure.savefig(png, format="png", dpi=dpi, metadata={"Software": None})

@@ -61,7 +61,7 @@ def _only_member(
     members = archive.infolist()
     for member in members:
         path = PurePosixPath(member.filename.replace("\\", "/"))
-        if path.is_absolute() or ".." in path.parts or ":" in path.parts[:1]:
+        if path.is_absolute() or ".." in path.parts or ":" in member.filename:
             raise SourceError(
                 f"{name} holds {member.filename!r}, a path that leaves the archive. Nothing of it "
                 f"was read; pack {wanted} alone."

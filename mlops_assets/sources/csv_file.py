@@ -82,7 +82,7 @@ def parse(
     if not content:
         raise SourceError(f"{name} is empty. Fetch the file again.")
     if str(name).endswith(PACKED):
-        _refuse_other_kinds(name, content, packed=True)
+        refuse_other_kinds(name, content, packed=True)
         wanted = Path(name).name.removesuffix(PACKED)
         content = unpack(str(name), io.BytesIO(content), wanted, max_bytes=max_bytes)
         if not content:
@@ -104,7 +104,7 @@ def parse_plain(
     """
     import pyarrow as pa
 
-    _refuse_other_kinds(name, content, packed=False)
+    refuse_other_kinds(name, content, packed=False)
     _check_header(name, content, schema)
     if not content.endswith(b"\n"):
         raise SourceError(
@@ -120,8 +120,17 @@ def parse_plain(
     return table
 
 
-def _refuse_other_kinds(name: Name, content: bytes, *, packed: bool) -> None:
-    """Tell by its beginning what a missing column would be a poor name for."""
+def refuse_other_kinds(name: Name, content: bytes, *, packed: bool) -> None:
+    """Tell by its beginning what a missing column would be a poor name for.
+
+    Args:
+        name: The file's name.
+        content: Its bytes, or the first of them.
+        packed: Whether it is to be an archive.
+
+    Raises:
+        SourceError: It is a page, an answer or an archive where CSV should be.
+    """
     start = content[:1024].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if start.startswith((b"<!doctype", b"<html", b"<head", b"<?xml", b"<!--", b"<body")):
         raise SourceError(

@@ -7,15 +7,12 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mlops_assets.sources.csv_file import PACKED, local_content, parse
+from mlops_assets.sources.daily_rows import of_window, refuse_homeless
 from mlops_assets.sources.errors import SourceError
-from mlops_assets.sources.source import Days, News, Rows, Table
+from mlops_assets.sources.source import News, Rows, Table
 from mlops_assets.sources.window import DayWindow
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 SUFFIX = ".csv"
 
@@ -37,9 +34,6 @@ class WholeFiles:
     def read(self, table: Table, window: DayWindow | None) -> Rows:
         """The rows of a table; see `source.Source`.
 
-        A row goes to the day that it states or, where that is no day of the span, to the day that
-        its instant implies; its contract then quarantines it there.
-
         Raises:
             SourceError: The file has a fault, or a row lies on no day of the span.
         """
@@ -55,7 +49,11 @@ class WholeFiles:
         origins = {path.name: hashlib.sha256(content).hexdigest()}
         if window is None or table.days is None:
             return Rows(rows, origins)
-        return self._of_days(path, table.table, table.days, rows, origins, window)
+        refuse_homeless(path, table.days, rows, self.span)
+        empty = {day for name, day in self.empty if name == table.table}
+        return of_window(
+            path, table.days, rows, window, span=self.span, origins=origins, empty=empty
+        )
 
     def arrivals(self, cursor: str, *, limit: int) -> News:  # noqa: ARG002 - as every source has it
         """Nothing: a new version of a whole file does not tell which of its days changed."""
@@ -69,38 +67,3 @@ class WholeFiles:
                 f"{self.folder} holds both {plain.name} and {packed.name}. Remove the older one."
             )
         return packed if packed.exists() else plain
-
-    def _of_days(
-        self,
-        path: Path,
-        name: str,
-        rule: Days,
-        rows: pa.Table,
-        origins: dict[str, str],
-        window: DayWindow,
-    ) -> Rows:
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
-        days = rule.assign(rows, self.span)
-        # Every partition would filter such a row away, and nobody would see that it was lost.
-        if days.null_count:
-            row = pc.index(pc.is_null(days), value=True).as_py()
-            told = ", ".join(
-                f"{column} {rows[column][row].as_py()}" for column in (*rule.parts, rule.instant)
-            )
-            raise SourceError(
-                f"{path}, line {row + 2}: the row belongs to no day of {self.span} ({told}). "
-                "Correct or remove it."
-            )
-        first, last = pa.scalar(window.first, pa.date32()), pa.scalar(window.last, pa.date32())
-        wanted = pc.and_(pc.greater_equal(days, first), pc.less_equal(days, last))
-        kept = days.filter(wanted)
-        present = set(pc.unique(kept).to_pylist())
-        refused = {
-            day: f"{path} has no rows for {day}. Complete the file, or declare the day empty if "
-            "nothing happened."
-            for day in window
-            if day not in present and (name, day) not in self.empty
-        }
-        return Rows(rows.filter(wanted), origins, kept, refused)

@@ -14,6 +14,7 @@ from dagster._core.definitions.declarative_automation.automation_condition_evalu
 from simulated_history import History, asset, audit, days
 
 from mlops_assets.defs.automation import conditions
+from mlops_assets.defs.automation.run_tags import STARTED_BY
 
 NEW_YORK = ZoneInfo("America/New_York")
 NIGHTLY = ("0 3 * * *", "America/New_York")
@@ -261,7 +262,7 @@ def test_the_tables_of_a_step_are_asked_for_together_and_once() -> None:
     history.arrives("source", "a", "2013-06-04")
     asked = days("staged", "3", "4") | days("mart", "3", "4")
     assert history.tick() == asked
-    run = history.begins(asked, {conditions.STARTED_BY: SENSOR})
+    run = history.begins(asked, {STARTED_BY: SENSOR})
     assert history.tick() == set()
     history.ends(run, "x")
     assert history.tick() == set()
@@ -270,7 +271,7 @@ def test_the_tables_of_a_step_are_asked_for_together_and_once() -> None:
 def test_a_table_that_a_hand_made_is_followed_within_its_step() -> None:
     history = step()
     history.arrives("source", "a", "2013-06-03")
-    history.ends(history.begins(history.tick(), {conditions.STARTED_BY: SENSOR}), "x")
+    history.ends(history.begins(history.tick(), {STARTED_BY: SENSOR}), "x")
     assert history.tick() == set()
     history.arrives("staged", "y", "2013-06-03")
     assert history.tick() == days("mart", "3")
@@ -286,7 +287,7 @@ def test_a_table_of_a_step_that_was_held_back_is_made_when_it_can_be() -> None:
         asset("mart", condition, deps=["staged", "late_names"], group="marts"),
     ]
     history.arrives("source", "a", "2013-06-03")
-    run = history.begins(history.tick(), {conditions.STARTED_BY: SENSOR})
+    run = history.begins(history.tick(), {STARTED_BY: SENSOR})
     history.ends(run, "x")
     assert run.made == [("staged", "2013-06-03")]
     assert history.tick() == set()

@@ -6,8 +6,8 @@ import dagster as dg
 import pytest
 import yaml
 
-from mlops_assets.defs.automation.conditions import STARTED_BY
 from mlops_assets.defs.automation.policies import governed, policy_of
+from mlops_assets.defs.automation.run_tags import STARTED_BY
 from mlops_assets.settings import ROOT
 
 STARTED_FROM_OUTSIDE = {

@@ -14,7 +14,7 @@ from dagster._utils.schedules import cron_string_iterator
 
 from mlops_assets.components.weekly_digest import digest
 from mlops_assets.defs.automation import schedules
-from mlops_assets.defs.automation.conditions import STARTED_BY
+from mlops_assets.defs.automation.run_tags import STARTED_BY
 
 NEW_YORK, UTC = ZoneInfo("America/New_York"), ZoneInfo("UTC")
 FIRST, LAST = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"

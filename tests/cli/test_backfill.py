@@ -26,6 +26,7 @@ from mlops_assets.cli import backfill_record
 from mlops_assets.cli.backfill_daemon import alive
 from mlops_assets.cli.backfill_plan import targets
 from mlops_assets.cli.record import opened_record
+from mlops_assets.components import backfills
 from mlops_assets.compute.postgres_connections import with_driver
 from mlops_assets.compute.postgres_event_log import PooledPostgresEventLogStorage
 from mlops_assets.compute.postgres_storages import (
@@ -341,12 +342,12 @@ def test_a_backfill_is_what_the_ui_would_have_added(
     days = ["2013-01-02", "2013-01-03"]
     graph = definitions.resolve_asset_graph()
     with record(bare_state) as instance:
-        ours = backfill_record.add(
+        ours = backfills.add(
             instance,
             graph,
             targets(graph, FLIGHTS, "..".join(days)),
             {"why": "testing"},
-            name=backfill_record.new_id(),
+            name=backfills.new_id(),
             title="days",
         )
         origin = LoadableTargetOrigin(module_name="mlops_assets.definitions")
@@ -388,8 +389,8 @@ def test_a_champion_is_asked_for_only_when_the_month_before_is_decided(
         record(bare_state) as instance,
         in_process_test_workspace(instance, origin) as workspace,
     ):
-        name = backfill_record.new_id()
-        added = backfill_record.add(instance, graph, months, {}, name=name, title="months")
+        name = backfills.new_id()
+        added = backfills.add(instance, graph, months, {}, name=name, title="months")
         now = datetime_from_timestamp(added.backfill_timestamp)
         first = execute_asset_backfill_iteration_inner(
             name,

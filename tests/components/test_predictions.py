@@ -15,17 +15,30 @@ from mlops_assets.lake import Partition, TablePartition
 from mlops_assets.ml.deployment import Deployment
 
 MONTHS = ("2013-04", "2013-05")
+FLIGHTS, WEATHER = "marts/fct_flights", "features/weather_now"
+WITH_WEATHER = {"feature_views": ["weather_now:temperature_f"]}
 MODELS = ("toy/model", "toy/evaluation_report", "toy/champion")
 
 
-def publish(toy: Toy, table: str, day: date, rows: list[dict[str, Any]]) -> None:
-    folder = toy.folder / f"{table.replace('/', '-')}-{day}-{toy.lake.head()[:8]}"
-    folder.mkdir(parents=True)
-    pq.write_table(pa.Table.from_pylist(rows), folder / FILE)
-    key = TablePartition(table, Partition.of({"day": day.isoformat()}))
-    with toy.lake.transaction(f"tx-{folder.name}", [table]) as transaction:
-        transaction.write({key: (describe_tables([folder])[folder], folder)})
-        transaction.publish(f"made-up {table} of {day}", {})
+def publish(toy: Toy, table: str, *days: date) -> None:
+    """Publish made-up rows of a table, all days at once."""
+    name = f"{table.replace('/', '-')}-{days[0]}-{toy.lake.head()[:8]}"
+    folders = {toy.folder / name / str(day): day for day in days}
+    for folder, day in folders.items():
+        folder.mkdir(parents=True)
+        pq.write_table(pa.Table.from_pylist(ROWS[table](day)), folder / FILE)
+    described = describe_tables(folders)
+    with toy.lake.transaction(f"tx-{name}", [table]) as transaction:
+        transaction.write(
+            {
+                TablePartition(table, Partition.of({"day": day.isoformat()})): (
+                    described[folder],
+                    folder,
+                )
+                for folder, day in folders.items()
+            }
+        )
+        transaction.publish(f"made-up {table}", {})
 
 
 def flights(day: date, count: int = 12) -> list[dict[str, Any]]:
@@ -47,17 +60,20 @@ def flights(day: date, count: int = 12) -> list[dict[str, Any]]:
     ]
 
 
-def weather(day: date, temperature: float) -> list[dict[str, Any]]:
+def weather(day: date) -> list[dict[str, Any]]:
     return [
         {
             "feature_day": day,
             "feature_at": datetime(day.year, day.month, day.day, hour),
             "origin": origin,
-            "temperature_f": temperature + hour,
+            "temperature_f": day.day + hour / 2,
         }
         for hour in range(24)
         for origin in ("EWR", "JFK")
     ]
+
+
+ROWS = {FLIGHTS: flights, WEATHER: weather}
 
 
 def run(toy: Toy, asset: str, *keys: str, **attributes: Any) -> dg.ExecuteInProcessResult:
@@ -141,7 +157,7 @@ def test_a_month_without_champion_and_model_has_nobody_to_score_it(toy: Toy) -> 
 
 def test_every_row_names_its_model_and_the_data_that_it_learnt_from(trained: Toy) -> None:
     day = date(2013, 5, 2)
-    publish(trained, "marts/fct_flights", day, flights(day))
+    publish(trained, FLIGHTS, day)
     assert run(trained, "toy/deployed_model", "2013-05|EWR", "2013-05|JFK").success
 
     assert run(trained, "toy/predictions", "2013-05-02").success
@@ -161,9 +177,7 @@ def test_every_row_names_its_model_and_the_data_that_it_learnt_from(trained: Toy
 
 
 def test_one_days_missing_events_hold_no_other_day_back(trained: Toy) -> None:
-    for number in (2, 4):
-        day = date(2013, 5, number)
-        publish(trained, "marts/fct_flights", day, flights(day))
+    publish(trained, FLIGHTS, date(2013, 5, 2), date(2013, 5, 4))
     assert run(trained, "toy/deployed_model", "2013-05|EWR", "2013-05|JFK").success
 
     result = run(trained, "toy/predictions", "2013-05-02", "2013-05-04")
@@ -175,11 +189,10 @@ def test_one_days_missing_events_hold_no_other_day_back(trained: Toy) -> None:
 
 def test_a_view_that_is_optional_may_be_missing_and_is_null(trained: Toy) -> None:
     """The day's own readings never came; of the day before they did, and are hours too old."""
-    declared = {"feature_views": ["weather_now:temperature_f"], "optional_views": ["weather_now"]}
+    declared = {**WITH_WEATHER, "optional_views": ["weather_now"]}
     days = [date(2013, 5, number) for number in (1, 2, 4)]
-    for day in days:
-        publish(trained, "marts/fct_flights", day, flights(day))
-    publish(trained, "features/weather_now", days[0], weather(days[0], 50.0))
+    publish(trained, FLIGHTS, *days)
+    publish(trained, WEATHER, days[0])
     assert run(trained, "toy/deployed_model", "2013-05|EWR", "2013-05|JFK").success
 
     for day in days:
@@ -196,17 +209,38 @@ def test_a_view_that_is_optional_may_be_missing_and_is_null(trained: Toy) -> Non
 
 def test_a_view_that_is_not_optional_must_be_there(trained: Toy) -> None:
     day = date(2013, 5, 2)
-    publish(trained, "marts/fct_flights", day, flights(day))
-    publish(trained, "features/weather_now", date(2013, 5, 1), weather(date(2013, 5, 1), 50.0))
+    publish(trained, FLIGHTS, day)
+    publish(trained, WEATHER, date(2013, 5, 1))
     assert run(trained, "toy/deployed_model", "2013-05|EWR", "2013-05|JFK").success
 
-    declared = {"feature_views": ["weather_now:temperature_f"]}
-    result = run(trained, "toy/predictions", day.isoformat(), **declared)
+    result = run(trained, "toy/predictions", day.isoformat(), **WITH_WEATHER)
 
     [event] = [event for event in result.all_events if event.is_step_failure]
     assert "features/weather_now day=2013-05-02 does not exist" in str(
         event.step_failure_data.error
     )
+
+
+def test_a_prediction_is_made_of_what_its_row_in_the_training_set_says(toy: Toy) -> None:
+    """The same rows by another way: a month at once with labels, a day alone without."""
+    days = [date(2013, 4, 1) + timedelta(days=number) for number in range(61)]
+    publish(toy, FLIGHTS, *days)
+    publish(toy, WEATHER, *days)
+    assert run(toy, "toy/training_set", "2013-05", **WITH_WEATHER).success
+    assert run(toy, "toy/model", "2013-05|EWR", "2013-05|JFK", **WITH_WEATHER).success
+    assert run(toy, "toy/deployed_model", "2013-05|EWR", "2013-05|JFK", **WITH_WEATHER).success
+
+    assert run(toy, "toy/predictions", "2013-05-20", **WITH_WEATHER).success
+
+    snapshot = toy.lake.snapshot()
+    [path] = snapshot.files(list(snapshot.require("toy/training_set").values()))
+    learnt = pq.read_table(path, partitioning=None, filters=[("flight_date", "=", days[49])])
+    names = [name for name in learnt.column_names if name not in ("is_late", "split")]
+    scored = predictions(toy, days[49]).select(names)
+    assert learnt.num_rows == 11
+    by_key = {row["flight_number"]: row for row in scored.to_pylist()}
+    assert all(by_key[row["flight_number"]] == row for row in learnt.select(names).to_pylist())
+    assert learnt.select(names).schema.types == scored.schema.types
 
 
 def test_predictions_map_to_the_deployed_models_of_their_month() -> None:

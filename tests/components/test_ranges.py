@@ -157,8 +157,10 @@ def test_a_broken_day_and_an_absent_one_hold_no_other_day_back(
 
     assert not result.success
     assert "2 of 4 partitions were not made: 2013-01-03, 2013-01-04." in failure(result)
-    [check] = result.get_asset_check_evaluations()
-    assert not check.passed
+    checks = {check.partition: check for check in result.get_asset_check_evaluations()}
+    assert {day for day, check in checks.items() if check.passed} == {"2013-01-01", "2013-01-02"}
+    assert "rows of 2013-01-03" in str(checks["2013-01-03"].description)
+    assert "has no rows for 2013-01-04" in str(checks["2013-01-04"].description)
     after = built.manifests()[FLIGHTS]
     changed = {dict(part.values)["day"] for part in after if after[part] != before[part]}
     assert changed == {"2013-01-01", "2013-01-02"}

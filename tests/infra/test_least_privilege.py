@@ -129,11 +129,19 @@ def test_no_secret_stands_in_a_manifest(manifests: list[Manifest]) -> None:
 class TestNetwork:
     """Every way that is needed is open, and no other between our pods."""
 
-    PORTS = ("postgres", "lakefs", "mlflow", "dagster-code", "dagster-webserver")
+    PORTS = (
+        "postgres",
+        "lakefs",
+        "mlflow",
+        "dagster-code",
+        "dagster-webserver",
+        "dagster-metrics",
+    )
     DATA = ("dagster-code", "toolbox", RUN)
     OPEN = frozenset(
         {(source, "postgres") for source in ("lakefs", "mlflow", "dagster-code", "toolbox", RUN)}
         | {(source, "postgres") for source in ("dagster-webserver", "dagster-daemon")}
+        | {("dagster-metrics", target) for target in ("postgres", "lakefs")}
         | {(source, target) for source in DATA for target in ("lakefs", "mlflow")}
         | {(source, "dagster-code") for source in ("dagster-webserver", "dagster-daemon")}
     )
@@ -193,6 +201,7 @@ class TestNetwork:
     ) -> None:
         policies = of_kind(manifests, "NetworkPolicy")
         proxy = Peer(namespace={"mlops-assets/authenticates": "true"})
+        prometheus = Peer(namespace={"mlops-assets/scrapes": "true"})
         stranger = Peer(namespace={"kubernetes.io/metadata.name": "default"})
 
         def reached(source: Peer) -> set[str]:
@@ -204,4 +213,15 @@ class TestNetwork:
             }
 
         assert reached(proxy) == {"dagster-webserver", "lakefs", "mlflow"}
+        assert reached(prometheus) == {"dagster-metrics"}
         assert reached(stranger) == set()
+
+    def test_alerts_leave_from_the_code_server_alone(
+        self, manifests: list[Manifest], peers: dict[str, Peer]
+    ) -> None:
+        mail_server = Peer(outside=True)
+        policies = of_kind(manifests, "NetworkPolicy")
+        senders = {
+            name for name, peer in peers.items() if reaches(policies, peer, mail_server, 465)
+        }
+        assert senders == {"dagster-code"}

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import cache
 from typing import cast
 
 import dagster as dg
@@ -61,7 +62,7 @@ class Log:
 def run_failures(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     """Tell of the runs that failed since the cursor."""
     found = settings()
-    feed = FailedRuns(context.instance, str(found.home), found.ui_url, _kept_branches)
+    feed = FailedRuns(context.instance, str(found.home), found.ui_url, _kept_branches())
     return tick(context, feed, "failed runs")
 
 
@@ -125,9 +126,14 @@ def tick(context: dg.SensorEvaluationContext, feed: Feed, what: str) -> dg.Senso
     )
 
 
-def _kept_branches(run: str) -> list[str]:
-    """The work branches that a run left behind; none if the lake does not answer."""
-    # Alerts have to go out most of all while the lake is down.
-    with suppress(LakeError, SettingsError):
-        return [name for name in find_lake(settings()).work_branches() if run in name]
-    return []
+def _kept_branches() -> Callable[[str], list[str]]:
+    """Tells which work branches a run left behind; none if the lake does not answer."""
+
+    @cache
+    def kept() -> list[str]:
+        # Alerts have to go out most of all while the lake is down.
+        with suppress(LakeError, SettingsError):
+            return find_lake(settings()).work_branches()
+        return []
+
+    return lambda run: [name for name in kept() if run in name]

@@ -17,10 +17,9 @@ from typing import Any
 
 import dagster as dg
 
-Condition = dg.AutomationCondition[Any]
+from mlops_assets.defs.automation.run_tags import STARTED_BY
 
-STARTED_BY = "mlops/started_by"
-"""The tag by which a run names the schedule or sensor that started it."""
+Condition = dg.AutomationCondition[Any]
 
 
 @dataclass(frozen=True)
@@ -253,14 +252,17 @@ def step_flow(step: dg.AssetSelection, sensor: str) -> Condition:
     return settled(ready, FLOWS, inside.allow(step))
 
 
-def following_flow() -> Condition:
+def following_flow(needs: Needs = ALL) -> Condition:
     """As soon as something is to be made and can be, a tick after all others.
 
     For what hangs on a table both directly and through another asset of the same sensor: at the
     tick that asks for that other asset, it is not yet being made, and its change would have
     everything made twice.
+
+    Args:
+        needs: What it cannot be made without.
     """
-    first = settled(waiting() & possible(), "settled")
+    first = settled(waiting(needs) & possible(needs), "settled")
     # Of two parts that remember, and differ in what is within them alone, Dagster would mix up the
     # memories: it names them by the kind of what they are about, which is a negation here.
     again = ~~first

@@ -82,7 +82,7 @@ def _of_problem(spec: dg.AssetSpec) -> Policy | None:
     name = spec.key.path[-1]
     monthly = settings().monthly
     if name.startswith("monitor_"):
-        return Policy(conditions.following_flow(), _daily(10))
+        return Policy(conditions.following_flow(_needs(spec)), _daily(10))
     if name == "predictions":
         deployed = dg.AssetSelection.assets([*spec.key.path[:-1], "deployed_model"])
         return Policy(conditions.scoring(deployed, _needs(spec)), _daily(9))

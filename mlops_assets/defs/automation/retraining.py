@@ -8,8 +8,7 @@ import dagster as dg
 
 from mlops_assets.components.alarm_alerts import Alarms, monitors_of
 from mlops_assets.components.trainable import newest_trainable
-from mlops_assets.defs.automation.conditions import STARTED_BY
-from mlops_assets.defs.automation.sensors import RETRIES
+from mlops_assets.defs.automation.run_tags import started_by
 
 NAME = "retrain_on_alarm"
 TRAINING_SET = "training_set"
@@ -49,7 +48,7 @@ def retrain_on_alarm(context: dg.SensorEvaluationContext) -> dg.SensorResult | d
                 run_key=f"{problem} {month} {raised[-1].position}",
                 asset_selection=[key],
                 partition_key=month,
-                tags={STARTED_BY: NAME, **RETRIES},
+                tags=started_by(NAME),
             )
         )
     reason = "No monitor raised an alarm since the last tick."

@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 
 from mlops_assets.components import weekly_digest
-from mlops_assets.defs.automation.conditions import STARTED_BY
 from mlops_assets.defs.automation.policies import RAW
+from mlops_assets.defs.automation.run_tags import started_by
 from mlops_assets.defs.raw.days import LOCAL_ZONE
 from mlops_assets.settings import settings
 
@@ -86,7 +86,7 @@ def daily_ingest(
 
 
 def _ingest(key: dg.AssetKey, span: Span | None, until: str) -> dg.RunRequest:
-    tags = {STARTED_BY: DAILY_INGEST}
+    tags = started_by(DAILY_INGEST)
     if span is not None and span[0] != span[1]:
         tags |= dict(
             zip(
@@ -138,7 +138,7 @@ def digest_until(instance: dg.DagsterInstance, until: datetime) -> weekly_digest
     )
 
 
-@dg.job(description="Tells what the last seven days brought.", tags={STARTED_BY: WEEKLY_DIGEST})
+@dg.job(description="Tells what the last seven days brought.", tags=started_by(WEEKLY_DIGEST))
 def report_digest() -> None:
     """The digest, by itself."""
     write_digest()

@@ -9,17 +9,10 @@ from __future__ import annotations
 
 import dagster as dg
 
-from mlops_assets.defs.automation.conditions import STARTED_BY
 from mlops_assets.defs.automation.policies import DEVICE_TAG, FLOW_OF_TABLES, GPU, TABLES
+from mlops_assets.defs.automation.run_tags import started_by
 
 INTERVAL_SECONDS = 15
-
-RETRIES = {
-    # A run that was killed is tried again. One that failed by itself would fail again: it is asked
-    # for when its input or its code has changed.
-    "dagster/max_retries": "2",
-    "dagster/retry_on_asset_or_op_failure": "false",
-}
 
 _TABLES = dg.AssetSelection.kind(TABLES)
 _MODELS = dg.AssetSelection.tag(DEVICE_TAG, GPU)
@@ -35,7 +28,7 @@ def _flow(
             f"{what} Each asset says under Automation when it is made, and of each partition why "
             "it was, or was not. Several partitions of a tick are one backfill."
         ),
-        run_tags={STARTED_BY: name, **RETRIES},
+        run_tags=started_by(name),
         default_status=dg.DefaultSensorStatus.STOPPED,
         minimum_interval_seconds=INTERVAL_SECONDS,
         emit_backfills=True,

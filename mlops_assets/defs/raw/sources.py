@@ -6,14 +6,25 @@ source. What a row must look like is `contracts.py`; how a source is read, the p
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 from datetime import date
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from mlops_assets.defs.raw.contracts import CONTRACTS, FLIGHTS
+from mlops_assets.defs.raw.on_time import LAYOUT
+from mlops_assets.defs.resources import connect
+from mlops_assets.lake import UnreachableLakeError
 from mlops_assets.settings import Settings, settings
-from mlops_assets.sources.errors import SourceError
+from mlops_assets.sources.database import Database
+from mlops_assets.sources.errors import SourceError, SourceUnavailableError
 from mlops_assets.sources.folder import WholeFiles
+from mlops_assets.sources.guarded_http import PORTS
+from mlops_assets.sources.landing import LandingArea
+from mlops_assets.sources.monthly import MonthlyArchives
 from mlops_assets.sources.source import Source
+from mlops_assets.sources.storage import LakeStorage, LocalStorage, RemoteStorage, Storage
 from mlops_assets.sources.window import DayWindow
 
 SPAN = DayWindow(date(2013, 1, 1), date(2013, 12, 31))
@@ -50,14 +61,50 @@ def configured(found: Settings) -> Source:
 
     Raises:
         SourceError: It cannot be opened.
+        SettingsError: The lake that the landing area is in is not configured.
     """
-    return folder(found.source or bundled_directory())
+    source = _source(found)
+    if found.landing is None:
+        return source
+    return LandingArea(_storage(found, found.landing), CONTRACTS, SPAN, source)
 
 
 def source() -> Source:
-    """The source of this process's settings.
-
-    Raises:
-        SourceError: It cannot be opened.
-    """
+    """The source of this process's settings; see `configured`."""
     return configured(settings())
+
+
+def identity(found: Settings) -> str:
+    """What tells the source that the settings name from another, which a cursor is no use for."""
+    return hashlib.sha256(f"{found.landing}\0{found.source}".encode()).hexdigest()[:12]
+
+
+def _source(found: Settings) -> Source:
+    if not isinstance(found.source, str):
+        return folder(found.source or bundled_directory())
+    if urlsplit(found.source).scheme in PORTS:
+        packaged = folder(bundled_directory())
+        return MonthlyArchives(found.source, FLIGHTS.table, LAYOUT, SPAN, found.downloads, packaged)
+    password = found.source_password
+    return Database(
+        found.source,
+        password.get_secret_value() if password else None,
+        CONTRACTS,
+        found.source_cursor,
+        SPAN,
+        frozenset(EMPTY_DAYS),
+    )
+
+
+def _storage(found: Settings, landing: Path | str) -> Storage:
+    if isinstance(landing, Path):
+        return LocalStorage(landing)
+    address = urlsplit(landing)
+    if address.scheme != "lakefs":
+        return RemoteStorage(landing)
+    prefix = address.path.strip("/")
+    try:
+        lake = connect(found)
+    except UnreachableLakeError as error:
+        raise SourceUnavailableError(str(error)) from error
+    return LakeStorage(lake, address.netloc, f"{prefix}/" if prefix else "")

@@ -1,0 +1,139 @@
+"""A day's rows as arrays, and the days before it that it is compared with.
+
+What is read of which table is decided in `components.monitored_days`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+T = TypeVar("T")
+
+LONGEST_WINDOW = 7
+"""Alarms look at this many days at most, taken together."""
+
+
+class Values(NamedTuple):
+    """The distinct values of a column on one day, sorted, and how often each occurs."""
+
+    distinct: npt.NDArray[Any]
+    counts: npt.NDArray[np.int64]
+    missing: int
+
+    @property
+    def present(self) -> int:
+        """How many rows have a value."""
+        return int(self.counts.sum())
+
+    @property
+    def missing_share(self) -> float:
+        """The share of rows without a value; 1 of a day without rows."""
+        rows = self.present + self.missing
+        return self.missing / rows if rows else 1.0
+
+
+@dataclass(frozen=True)
+class DayRows:
+    """One day's predictions, with what became of them.
+
+    Attributes:
+        day: The day.
+        rows: How many rows it has.
+        columns: By name: numbers as floats with NaN where there is none, else text with None.
+    """
+
+    day: date
+    rows: int
+    columns: Mapping[str, npt.NDArray[Any]]
+    _kept: dict[Hashable, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def remember(self, name: Hashable, make: Callable[[], T]) -> T:
+        """What `make` gives, made once: a day is in the windows of weeks."""
+        if name not in self._kept:
+            self._kept[name] = make()
+        kept: T = self._kept[name]
+        return kept
+
+    def values(self, column: str) -> Values:
+        """The distinct values of a column."""
+        return self.remember(("values", column), lambda: _values(self.columns[column]))
+
+
+def _values(entries: npt.NDArray[Any]) -> Values:
+    import numpy as np
+
+    if entries.dtype.kind == "f":
+        present = entries[~np.isnan(entries)]
+    else:
+        present = np.array([entry for entry in entries if entry is not None], dtype=str)
+    distinct, counts = np.unique(present, return_counts=True)
+    return Values(distinct, counts, len(entries) - len(present))
+
+
+class RawCount(NamedTuple):
+    """What became of a raw table's rows of one day."""
+
+    accepted: int
+    quarantined: int
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the lake says of a day's inputs, beside the rows that were joined.
+
+    Attributes:
+        raw: By raw table and day, what became of its rows.
+        days_behind: By table how many days its newest partition lies before the day.
+    """
+
+    raw: Mapping[str, Mapping[date, RawCount]] = field(default_factory=dict)
+    days_behind: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class History:
+    """A day and the days before it.
+
+    Attributes:
+        today: The day.
+        before: Those of the days before it that exist, oldest first.
+        reference_days: How many days a window of days is compared with.
+        fewest_days: With fewer of them, nothing is an alarm.
+        inputs: What the lake says of its inputs.
+    """
+
+    today: DayRows
+    before: Sequence[DayRows]
+    reference_days: int
+    fewest_days: int
+    inputs: Inputs = Inputs()
+
+    def window(self, days: int) -> list[DayRows]:
+        """The last days, today among them, that exist."""
+        return [found for found in [*self.before, self.today] if self._age(found) < days]
+
+    def reference(self, window: int = 1) -> list[DayRows]:
+        """The days before a window that it is compared with; none where there are too few."""
+        last = window + self.reference_days
+        found = [found for found in self.before if window <= self._age(found) < last]
+        return found if len(found) >= self.fewest_days else []
+
+    def _age(self, found: DayRows) -> int:
+        return (self.today.day - found.day).days
+
+
+def codes_of(day: DayRows, column: str) -> npt.NDArray[np.str_]:
+    """A column's values as text, one a row, empty where there is none: names of slices."""
+    import numpy as np
+
+    entries = day.columns[column]
+    if entries.dtype.kind == "f":
+        return np.array(["" if np.isnan(entry) else f"{entry:g}" for entry in entries], dtype=str)
+    return np.array(["" if entry is None else str(entry) for entry in entries], dtype=str)

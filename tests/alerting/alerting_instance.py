@@ -1,0 +1,112 @@
+"""Days that are made or fail as told, and a monitor of them, in a record of their own."""
+
+import json
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import dagster as dg
+
+from mlops_assets.components import gate_checks
+
+DAYS = dg.DailyPartitionsDefinition("2013-01-01", end_date="2013-03-01")
+MONITOR = dg.AssetKey(["toy", "monitor_drift"])
+NO_ALARM = gate_checks.specs(MONITOR, {"no_alarm": "It raises no alarm."}, DAYS)
+BRANCH = "tx-made-up-raw__days-0"
+
+
+@dataclass(eq=False)
+class World:
+    """What the test decides, and what came of it.
+
+    Attributes:
+        instance: Dagster's record.
+        broken: Days that cannot be made.
+        alarming: Days on which the monitor raises an alarm.
+    """
+
+    instance: dg.DagsterInstance
+    broken: set[str] = field(default_factory=set)
+    alarming: set[str] = field(default_factory=set)
+
+    @cache
+    def definitions(self, *sensors: dg.SensorDefinition) -> dg.Definitions:
+        @dg.asset(key=["raw", "days"], partitions_def=DAYS)
+        def days(context: dg.AssetExecutionContext) -> None:
+            if context.partition_key in self.broken:
+                raise dg.Failure(
+                    f"the file of {context.partition_key} is broken. What was built is kept on "
+                    f"branch {BRANCH}."
+                )
+
+        @dg.asset(key=MONITOR, partitions_def=DAYS, check_specs=NO_ALARM)
+        def monitor(context: dg.AssetExecutionContext) -> Any:
+            yield dg.MaterializeResult()
+            day = context.partition_key
+            yield dg.AssetCheckEvaluation(
+                asset_key=MONITOR,
+                check_name="no_alarm",
+                passed=day not in self.alarming,
+                severity=dg.AssetCheckSeverity.WARN,
+                blocking=False,
+                description=f"wind has moved on {day}." if day in self.alarming else "all quiet.",
+                partition=day,
+            )
+
+        @dg.op
+        def step_without_assets() -> None:
+            raise RuntimeError("password in the clear")
+
+        @dg.job
+        def other_job() -> None:
+            step_without_assets()
+
+        return dg.Definitions(
+            assets=[days, monitor],
+            jobs=[other_job],
+            sensors=sensors,
+            executor=dg.in_process_executor,
+            loggers={"console": dg.colored_console_logger.configured({"log_level": "CRITICAL"})},
+        )
+
+    def run(self, asset: str, day: str) -> str:
+        """Make a day of an asset; the run's id."""
+        job = self.definitions().get_repository_def().get_implicit_global_asset_job_def()
+        return job.execute_in_process(
+            asset_selection=[dg.AssetKey(asset.split("/"))],
+            instance=self.instance,
+            partition_key=day,
+            raise_on_error=False,
+        ).run_id
+
+    def fail_elsewhere(self) -> str:
+        job = self.definitions().resolve_job_def("other_job")
+        return job.execute_in_process(instance=self.instance, raise_on_error=False).run_id
+
+
+@dataclass
+class Ticks:
+    """A sensor of a world, ticked by hand as the daemon would.
+
+    Attributes:
+        cursor: What the last tick that succeeded left.
+        told: What the last tick showed.
+    """
+
+    world: World
+    sensor: dg.SensorDefinition
+    cursor: str | None = None
+    told: str = ""
+
+    def tick(self) -> str:
+        with dg.build_sensor_context(
+            instance=self.world.instance,
+            cursor=self.cursor,
+            definitions=self.world.definitions(self.sensor),
+        ) as context:
+            found = self.sensor.evaluate_tick(context)
+        self.cursor, self.told = found.cursor, found.skip_message or ""
+        return self.told
+
+    def state(self, channel: str) -> dict[str, Any]:
+        return dict(json.loads(self.cursor or "{}")[channel])

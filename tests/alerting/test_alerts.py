@@ -1,0 +1,195 @@
+"""What fails in a real record reaches people once, whatever the channels do meanwhile."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from alerting_instance import BRANCH, Ticks, World
+from receivers import Receiver
+
+from mlops_assets.components import alert_delivery
+from mlops_assets.defs.automation import alerts
+from mlops_assets.defs.automation.alerts import UndeliveredError, monitor_alarms, run_failures
+
+
+class Clock:
+    """The sensor's clock, which the test moves."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1_400_000_000.0
+        monkeypatch.setattr(
+            alerts, "time", SimpleNamespace(time=lambda: self.now, monotonic=lambda: 0.0)
+        )
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+def told(chat: Receiver) -> list[str]:
+    """What a chat was told, by the text of each message."""
+    return [message["text"] for message in chat.taken]
+
+
+def test_a_failed_run_is_told_with_partition_reason_branch_and_way_out(
+    world: World, chat: Receiver
+) -> None:
+    ticks = Ticks(world, run_failures)
+    ticks.tick()
+    world.broken = {"2013-01-05"}
+    run = world.run("raw/days", "2013-01-05")
+    ticks.tick()
+    assert told(chat) == ["Error: raw/days 2013-01-05 was not made"]
+    shown = "".join(block["text"]["text"] for block in chat.taken[0]["blocks"])
+    for words in (
+        "the file of 2013-01-05 is broken",
+        BRANCH,
+        f"https://dagster.example.org/runs/{run}",
+        "mlops-assets backfill 'key:raw/days' --partitions '2013-01-05'",
+    ):
+        assert words in shown
+    ticks.tick()
+    assert len(chat.taken) == 1
+
+
+def test_what_failed_before_the_sensor_was_switched_on_is_not_told(
+    world: World, chat: Receiver
+) -> None:
+    world.broken = {"2013-01-05"}
+    world.run("raw/days", "2013-01-05")
+    ticks = Ticks(world, run_failures)
+    ticks.tick()
+    ticks.tick()
+    assert not chat.taken
+
+
+def test_every_failed_run_is_told_and_the_incident_ends_when_the_day_is_made(
+    world: World, chat: Receiver, pager: Receiver
+) -> None:
+    ticks = Ticks(world, run_failures)
+    ticks.tick()
+    world.broken = {"2013-01-05", "2013-01-06"}
+    for day in ("2013-01-05", "2013-01-06", "2013-01-05"):
+        world.run("raw/days", day)
+    ticks.tick()
+    assert len(chat.taken) == 3
+    assert len({event["dedup_key"] for event in pager.taken}) == 2
+    world.broken = set()
+    world.run("raw/days", "2013-01-07")
+    ticks.tick()
+    assert len(chat.taken) == 3
+    world.run("raw/days", "2013-01-05")
+    ticks.tick()
+    ticks.tick()
+    assert told(chat)[3:] == ["Resolved: raw/days 2013-01-05 was not made"]
+    assert [event["event_action"] for event in pager.taken] == [*["trigger"] * 3, "resolve"]
+    assert pager.taken[3]["dedup_key"] == pager.taken[0]["dedup_key"]
+
+
+def test_a_failure_outside_of_assets_is_told_too(world: World, chat: Receiver) -> None:
+    ticks = Ticks(world, run_failures)
+    ticks.tick()
+    world.fail_elsewhere()
+    ticks.tick()
+    assert told(chat) == ["Error: step_without_assets was not made"]
+
+
+def test_a_channel_that_is_down_gets_all_of_it_later_and_the_others_get_it_once(
+    world: World, chat: Receiver, pager: Receiver, clock: Clock
+) -> None:
+    ticks = Ticks(world, run_failures)
+    ticks.tick()
+    chat.status = 500
+    world.broken = {"2013-01-05", "2013-01-06"}
+    world.run("raw/days", "2013-01-05")
+    shown = ticks.tick()
+    assert "Telling the webhook of failed runs failed once" in shown
+    assert "answers 500" in shown
+    assert len(pager.taken) == 1
+    clock.now += 1
+    world.run("raw/days", "2013-01-06")
+    ticks.tick()
+    assert chat.refused == 1
+    assert len(pager.taken) == 2
+    chat.status = 200
+    clock.now += 3600
+    ticks.tick()
+    assert [text[:30] for text in told(chat)] == [
+        "Error: raw/days 2013-01-05 was",
+        "Error: raw/days 2013-01-06 was",
+    ]
+    assert len(pager.taken) == 2
+
+
+def test_a_channel_that_stays_down_turns_its_sensor_red_and_loses_nothing(
+    world: World, chat: Receiver, clock: Clock
+) -> None:
+    ticks = Ticks(world, run_failures)
+    ticks.tick()
+    chat.status = 503
+    world.broken = {"2013-01-05"}
+    world.run("raw/days", "2013-01-05")
+    for _ in range(alerts.RED_AFTER):
+        clock.now += 3600
+        ticks.tick()
+    clock.now += 1
+    with pytest.raises(UndeliveredError, match="failed 3 times in a row") as red:
+        ticks.tick()
+    assert "s3cret" not in f"{red.value}{ticks.cursor}"
+    chat.status = 200
+    clock.now += 3600
+    ticks.tick()
+    assert len(chat.taken) == 1
+
+
+def test_more_failures_than_a_tick_tells_are_told_by_the_next(
+    world: World, chat: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alert_delivery, "MESSAGES_A_TICK", 2)
+    ticks = Ticks(world, run_failures)
+    ticks.tick()
+    for _ in range(3):
+        world.fail_elsewhere()
+    ticks.tick()
+    assert len(chat.taken) == 2
+    ticks.tick()
+    assert len(chat.taken) == 3
+
+
+def test_an_alarm_is_told_once_a_day_of_the_monitor_and_again_when_it_is_over(
+    world: World, chat: Receiver, pager: Receiver
+) -> None:
+    ticks = Ticks(world, monitor_alarms)
+    ticks.tick()
+    world.alarming = {"2013-01-05", "2013-01-06"}
+    for day in ("2013-01-04", "2013-01-05", "2013-01-06"):
+        world.run("toy/monitor_drift", day)
+    ticks.tick()
+    assert told(chat) == [
+        "Warning: toy/monitor_drift raises an alarm on 2013-01-05",
+        "Warning: toy/monitor_drift raises an alarm on 2013-01-06",
+    ]
+    assert "wind has moved on 2013-01-05" in str(chat.taken[0])
+    assert pager.taken[0]["payload"]["severity"] == "warning"
+    world.run("toy/monitor_drift", "2013-01-05")
+    ticks.tick()
+    assert len(chat.taken) == 2
+    world.alarming = set()
+    world.run("toy/monitor_drift", "2013-01-05")
+    ticks.tick()
+    assert told(chat)[2:] == ["Resolved: toy/monitor_drift raises an alarm on 2013-01-05"]
+    assert pager.taken[2] == {
+        "routing_key": "r0uting",
+        "event_action": "resolve",
+        "dedup_key": pager.taken[0]["dedup_key"],
+    }
+
+
+def test_without_a_channel_alerts_go_to_the_log(world: World) -> None:
+    ticks = Ticks(world, run_failures)
+    ticks.tick()
+    world.broken = {"2013-01-05"}
+    world.run("raw/days", "2013-01-05")
+    assert "Told of failed runs: 1 to the log." in ticks.tick()

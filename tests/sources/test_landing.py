@@ -1,0 +1,162 @@
+"""What is put down in a landing area is read by day, and a file of one day spoils no other."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from datetime import date
+from pathlib import Path
+
+import fsspec
+import pytest
+from landed_files import content_of, land
+
+from mlops_assets.defs.raw.contracts import CONTRACTS, FLIGHTS, PLANES, WEATHER
+from mlops_assets.defs.raw.sources import SPAN, bundled_directory, folder
+from mlops_assets.sources.errors import SourceError, SourceUnavailableError
+from mlops_assets.sources.landing import LandingArea
+from mlops_assets.sources.source import Rows
+from mlops_assets.sources.storage import LocalStorage, RemoteStorage, Storage
+from mlops_assets.sources.window import DayWindow
+
+FIRST, SECOND, THIRD = (date(2013, 1, day) for day in (1, 2, 3))
+HTML = "<!DOCTYPE html><html><body>Please sign in</body></html>\n"
+
+
+def area(storage: Storage) -> LandingArea:
+    return LandingArea(storage, CONTRACTS, SPAN, folder(bundled_directory()))
+
+
+def local(place: Path) -> LandingArea:
+    return area(LocalStorage(place, rest_seconds=0))
+
+
+def read(place: Path, first: date = FIRST, last: date | None = None) -> Rows:
+    return local(place).read(FLIGHTS, DayWindow(first, last or first))
+
+
+def refusal(place: Path, day: date = FIRST) -> str:
+    return read(place, day).refused[day]
+
+
+def test_a_landed_day_is_what_the_packaged_year_has_of_it(tmp_path: Path) -> None:
+    path = land(tmp_path, "flights", "2013-01-01")
+    rows = read(tmp_path)
+    packaged = folder(bundled_directory()).read(FLIGHTS, DayWindow(FIRST, FIRST))
+    assert rows.table.equals(packaged.table)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert rows.origins == {"flights/2013-01-01.csv": digest}
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (HTML, "looks like an HTML page"),
+        ('{"error": "not found"}\n', "looks like JSON"),
+        ("PK\3\4\0\0\0", "is binary and no CSV"),
+        ("", "is empty"),
+        ("year,month\n1,2\n", "lacks the columns"),
+    ],
+)
+def test_a_broken_file_refuses_its_own_day_and_no_other(
+    tmp_path: Path, content: str, told: str
+) -> None:
+    land(tmp_path, "flights", "2013-01-01")
+    land(tmp_path, "flights", "2013-01-02", content)
+    land(tmp_path, "flights", "2013-01-03")
+    rows = read(tmp_path, FIRST, THIRD)
+    assert set(rows.refused) == {SECOND}
+    assert told in rows.refused[SECOND]
+    assert str(tmp_path / "flights" / "2013-01-02.csv") in rows.refused[SECOND]
+    assert set(rows.days.to_pylist()) == {FIRST, THIRD}
+
+
+def test_a_file_that_is_still_being_copied_is_refused_as_cut_off(tmp_path: Path) -> None:
+    land(tmp_path, "flights", "2013-01-01", content_of("flights", "2013-01-01")[:-30])
+    assert "is cut off" in refusal(tmp_path)
+
+
+def test_a_day_without_a_file_is_refused_by_its_name(tmp_path: Path) -> None:
+    tmp_path.joinpath("flights").mkdir()
+    assert f"no file {tmp_path / 'flights' / '2013-01-01.csv'}" in refusal(tmp_path)
+
+
+def test_a_day_is_empty_only_if_somebody_says_so(tmp_path: Path) -> None:
+    header = content_of("flights", "2013-01-01", rows=0)
+    path = land(tmp_path, "flights", "2013-01-01", header)
+    assert "a header and no rows" in refusal(tmp_path)
+    Path(f"{path}.empty").write_text("no flight was scheduled\n")
+    rows = read(tmp_path).complete()
+    assert rows.table.num_rows == 0
+    assert set(rows.origins) == {"flights/2013-01-01.csv", "flights/2013-01-01.csv.empty"}
+
+
+def test_plain_and_packed_files_of_one_day_are_refused(tmp_path: Path) -> None:
+    path = land(tmp_path, "flights", "2013-01-01")
+    with zipfile.ZipFile(f"{path}.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(path, path.name)
+    assert "Remove the older one" in refusal(tmp_path)
+    path.unlink()
+    assert read(tmp_path).complete().table.num_rows == 842
+
+
+def test_a_row_in_the_file_of_another_day_belongs_to_the_files_day(tmp_path: Path) -> None:
+    misplaced = content_of("flights", "2013-01-02", rows=1).splitlines()[1]
+    land(tmp_path, "flights", "2013-01-01", content_of("flights", "2013-01-01") + misplaced + "\n")
+    land(tmp_path, "flights", "2013-01-02")
+    rows = read(tmp_path, FIRST, SECOND)
+    assert rows.days.to_pylist().count(FIRST) == 843
+
+
+def test_a_link_is_not_followed(tmp_path: Path) -> None:
+    secret = tmp_path / "secret.csv"
+    secret.write_text(content_of("flights", "2013-01-01"))
+    place = tmp_path / "landing"
+    (place / "flights").mkdir(parents=True)
+    (place / "flights" / "2013-01-01.csv").symlink_to(secret)
+    assert "cannot be read" in refusal(place)
+    news = local(place).arrivals("", limit=9)
+    assert news.arrivals == []
+    assert "is a link" in news.unusable["flights/2013-01-01.csv"]
+
+
+def test_whole_tables_are_read_from_here_if_they_are_here(tmp_path: Path) -> None:
+    elsewhere = local(tmp_path).read(PLANES, None)
+    assert elsewhere.table.num_rows == 3322
+    lines = (bundled_directory() / "planes.csv").read_text().splitlines()
+    (tmp_path / "planes.csv").write_text("\n".join([*lines[:11], ""]))
+    assert local(tmp_path).read(PLANES, None).table.num_rows == 10
+
+
+def test_a_landing_area_that_is_gone_may_come_back(tmp_path: Path) -> None:
+    gone = local(tmp_path / "unmounted")
+    with pytest.raises(SourceUnavailableError, match="make or mount it"):
+        gone.read(WEATHER, DayWindow(FIRST, FIRST))
+    with pytest.raises(SourceUnavailableError, match="make or mount it"):
+        gone.arrivals("", limit=1)
+
+
+@pytest.mark.parametrize("scheme", ["memory://", "file://"])
+def test_any_store_of_fsspec_is_a_landing_area(tmp_path: Path, scheme: str) -> None:
+    address = f"{scheme}{tmp_path}/drop"
+    system, root = fsspec.core.url_to_fs(address)
+    system.makedirs(f"{root}/flights", exist_ok=True)
+    system.pipe_file(f"{root}/flights/2013-01-01.csv", content_of("flights", "2013-01-01").encode())
+    remote = area(RemoteStorage(address))
+
+    first = remote.arrivals("", limit=9)
+    assert [(arrival.table, arrival.day) for arrival in first.arrivals] == [("flights", FIRST)]
+    assert remote.read(FLIGHTS, DayWindow(FIRST, FIRST)).complete().table.num_rows == 842
+    assert remote.arrivals(first.cursor, limit=9).arrivals == []
+
+    again = content_of("flights", "2013-01-01", rows=9)
+    system.pipe_file(f"{root}/flights/2013-01-01.csv", again.encode())
+    [replaced] = remote.arrivals(first.cursor, limit=9).arrivals
+    assert replaced.fingerprint != first.arrivals[0].fingerprint
+    absent = remote.read(FLIGHTS, DayWindow(SECOND, SECOND)).refused[SECOND]
+    assert f"no file {address}/flights/2013-01-02.csv" in absent
+
+
+def test_a_store_that_needs_another_package_names_it() -> None:
+    with pytest.raises(SourceError, match="Install s3fs"):
+        area(RemoteStorage("s3://bucket/drop")).arrivals("", limit=1)
