@@ -179,6 +179,6 @@ weekly_report_digest = dg.ScheduleDefinition(
     default_status=dg.DefaultScheduleStatus.STOPPED,
     description=(
         "Every Monday at 8:00, New York time: scores, champions' decisions, alarms and failed runs "
-        "of the seven days before, on the page of its run."
+        "of the seven days before, on the page of its run, by webhook and by e-mail."
     ),
 )
