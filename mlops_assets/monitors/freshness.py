@@ -57,6 +57,8 @@ class Freshness:
         return Look(found, figures, list(self._charts(history)), ages)
 
     def _charts(self, history: History) -> Iterator[Chart]:
+        if not self.views:
+            return
         days = history.window(LONGEST_WINDOW * 4)
         lines = {
             view: [day.values(f"{view}{AGE}").missing_share for day in days] for view in self.views
