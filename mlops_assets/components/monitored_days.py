@@ -121,7 +121,7 @@ class MonitoredDays:
 
     def _query(self, paths: Sequence[Path]) -> str:
         predictions, *outcomes = [f"read_parquet({literal(path)})" for path in paths]
-        # A problem without feature views has no ages to read, and its rows are counted all the same.
+        # A problem without feature views has no ages to read; its rows are counted all the same.
         expressions = [self._expression(name, bool(outcomes)) for name in self.columns]
         selected = ", ".join(expressions) or "1"
         joined = ""

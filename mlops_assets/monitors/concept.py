@@ -196,6 +196,7 @@ class Concept:
         low, high = judged.limits(self.probability)
         column, value = part
         subject = f"{column} {value}" if column else "all rows"
+        against = f" against the other values of {column}" if column else ""
         name = RESIDUAL if quantity == RESIDUAL else "outcome_difference"
         labels = {"quantity": quantity, **({column: value} if column else {})}
         return Finding(
@@ -207,7 +208,11 @@ class Concept:
             high=high,
             days=window,
             alarm=judged.beyond(self.probability),
-            sentence=_sentence(subject, quantity, tallies.span(window), rows, judged, column),
+            sentence=(
+                f"{subject}: {tallies.span(window)}, over {rows:,} rows, "
+                f"{_measured(quantity, judged)}{against}, outside its limits of {low:.2f} and "
+                f"{high:.2f}; look at the outcomes and the scores of {subject}."
+            ),
         )
 
 
@@ -295,20 +300,10 @@ def _variance(days: Sequence[Totals]) -> float:
     return sum(day.scatter for day in days) / freedom if freedom else 0.0
 
 
-def _sentence(
-    subject: str, quantity: str, span: str, rows: int, judged: Departure, column: str
-) -> str:
-    more = "higher" if judged.deviations > 0 else "lower"
-    against = f" against the other values of {column}" if column else ""
-    what = {True: "outcomes exceed scores", False: "outcomes fall short of scores"}
+def _measured(quantity: str, judged: Departure) -> str:
     if quantity == RESIDUAL:
-        measured = f"{what[judged.value > 0]} by {abs(judged.value):.2f}"
-    else:
-        outcome, _, side = quantity.rpartition("_")
-        unit = "log units" if side == "above" else "units"
-        measured = f"{outcome} {side} zero differs by {judged.value:.2f} {unit}"
-    return (
-        f"{subject}: {span}, over {rows:,} rows, {measured}{against}, "
-        f"{abs(judged.deviations):.1f} deviations {more} than the usual {judged.expected:.2f}; "
-        f"look at the outcomes and the scores of {subject}."
-    )
+        way = "exceed" if judged.value > 0 else "fall short of"
+        return f"outcomes {way} scores by {abs(judged.value):.2f}"
+    outcome, _, side = quantity.rpartition("_")
+    unit = "log units" if side == "above" else "units"
+    return f"{outcome} {side} zero differs by {judged.value:.2f} {unit}"

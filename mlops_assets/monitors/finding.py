@@ -132,7 +132,7 @@ class Look:
         ]
         alarms = [Sample.of(ALARM, 1.0, subject=subject) for subject in self.findings.subjects]
         count = Sample.of("alarms", float(len(self.findings.subjects)))
-        return Samples(samples=(*self.measured, *_once(judged), count, *alarms))
+        return Samples(samples=(*_once([*self.measured, *judged]), count, *alarms))
 
 
 class Monitor(Protocol):

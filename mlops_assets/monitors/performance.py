@@ -114,7 +114,7 @@ class Performance:
         low, _ = judged.limits(self.probability, "below")
         yield Finding(
             subject="ranking",
-            name="roc_auc_judged",
+            name="roc_auc",
             labels=(),
             value=judged.value,
             low=low,

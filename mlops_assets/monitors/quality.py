@@ -129,7 +129,8 @@ class Quality:
             alarm=judged.value > limit,
             sentence=(
                 f"{column}: on {history.today.day} {judged.value:.0%} of the rows have none, "
-                f"usually {judged.expected:.0%}; look at whether its source came."
+                f"usually {judged.expected:.0%}, at most {limit:.0%}; look at whether its source "
+                "came."
             ),
         )
 

@@ -386,12 +386,13 @@ def test_every_night_comes_once_where_clocks_change(month: int, day: int) -> Non
     asked = []
     now = night(day - 1, month, hour=12, minute=1)
     history.tick(now)
-    for hours in range(48):
+    for hours in range(3, 48, 3):
         history.arrives("mart", str(hours), "2013-06-01")
-        now_utc = now.astimezone(ZoneInfo("UTC")) + timedelta(hours=hours + 1)
-        if history.tick(now_utc):
-            asked.append(now_utc.astimezone(NEW_YORK))
-    assert [(when.day, when.hour) for when in asked] == [(day, 3), (day + 1, 3)]
+        tick = now.astimezone(ZoneInfo("UTC")) + timedelta(hours=hours)
+        if history.tick(tick):
+            asked.append(tick.astimezone(NEW_YORK))
+    assert [when.day for when in asked] == [day, day + 1]
+    assert all(when.hour in (3, 4, 5) for when in asked)
 
 
 def test_a_missing_optional_input_holds_nothing_back_and_is_followed_when_it_comes() -> None:
