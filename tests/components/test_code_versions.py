@@ -57,6 +57,10 @@ def test_a_look_back_changes_the_code_version_of_its_own_view(manifest: MANIFEST
     assert changed(before, model_versions(manifest)) == {"route_history"}
 
 
+OF_FEATURES = ("monitor_drift", "monitor_quality", "monitor_freshness")
+MONITORS = (*OF_FEATURES, "monitor_performance", "monitor_concept")
+
+
 @pytest.mark.parametrize("macro", [LAKE_TABLE, "macro.mlops_assets.lake_files"])
 def test_what_writes_the_files_changes_the_code_version_of_every_model(
     manifest: MANIFEST, macro: str
@@ -109,13 +113,18 @@ def problem_versions(**declared: Any) -> dict[str, str | None]:
         ({"estimator": {"seed": 2013, "rounds": 7}}, {"model"}),
         (
             {"spine": {"features": ["carrier", "scheduled_departure_hour"]}},
-            {"training_set", "model"},
+            {"training_set", "model", "predictions", *MONITORS},
         ),
-        ({"feature_views": ["calendar"]}, {"training_set", "model"}),
+        (
+            {"feature_views": ["calendar"], "optional_views": []},
+            {"training_set", "model", "predictions", *OF_FEATURES},
+        ),
+        ({"optional_views": []}, {"training_set", "predictions"}),
         (
             {"spine": {"label": "is_cancelled"}},
-            {"training_set", "model", "evaluation_report", "champion"},
+            {"training_set", "model", "evaluation_report", "champion", "predictions", *MONITORS},
         ),
+        ({"monitors": {"slices": ["carrier"], "outcomes": []}}, set(MONITORS)),
         ({"owner": "team:b", "description": "b"}, set()),
     ],
 )
@@ -145,7 +154,9 @@ def edited(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
         ("evaluation_report", {"evaluation_report"}),
         ("champion", {"champion"}),
         ("problem_assets", {"model", "evaluation_report", "champion"}),
-        ("training_set", {"training_set", "model", "evaluation_report", "champion"}),
+        ("training_set", {"training_set", "model", "evaluation_report", "champion", "predictions"}),
+        ("deployment", {"deployed_model"}),
+        ("predictions", {"predictions"}),
     ],
 )
 def test_a_module_changes_the_code_versions_of_what_it_makes(
