@@ -32,11 +32,8 @@ BENCHMARKS = {
         PROBLEM,
         BOOKKEEPING,
         QUEUE,
-<<<<<<< HEAD
         MONITORING,
-=======
         TICKS,
->>>>>>> main
     )
 }
 RESULTS = ROOT / "bench" / "results.jsonl"
