@@ -16,7 +16,7 @@ import json
 import os
 import resource
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -95,18 +95,32 @@ def lengthened(
     )
 
 
+def _by_day(partitions: dg.PartitionsDefinition[str] | None) -> bool:
+    return isinstance(partitions, dg.TimeWindowPartitionsDefinition) and "%d" in partitions.fmt
+
+
 def _keys(partitions: dg.PartitionsDefinition[str] | None) -> list[str | None]:
     return [None] if partitions is None else list(partitions.get_partition_keys())
 
 
-def _materializations(
-    instance: dg.DagsterInstance, made: Iterable[tuple[dg.AssetKey, str | None]], content: str
+def tell(
+    instance: dg.DagsterInstance,
+    made: Iterable[tuple[dg.AssetKey, str | None]],
+    content: str,
+    tags: Mapping[str, str] | None = None,
 ) -> None:
-    """Record partitions as one run would, in batches."""
+    """Record partitions as one run would, in batches.
+
+    Args:
+        instance: The record.
+        made: The assets with their partitions.
+        content: What is recorded as the content of all of them.
+        tags: Of the run.
+    """
     from dagster._core.events import DagsterEvent, DagsterEventType, StepMaterializationData
     from dagster._core.test_utils import create_run_for_test
 
-    run = create_run_for_test(instance, status=dg.DagsterRunStatus.SUCCESS)
+    run = create_run_for_test(instance, status=dg.DagsterRunStatus.SUCCESS, tags=dict(tags or {}))
 
     def events() -> Iterator[dg.EventLogEntry]:
         for key, partition in made:
@@ -140,26 +154,25 @@ def _materializations(
 
 
 def record(instance: dg.DagsterInstance, definitions: dg.Definitions) -> None:
-    """Materialize every partition but the last of each asset."""
+    """Materialize every partition but the last day of each asset."""
     graph = definitions.resolve_asset_graph()
     for key in sorted(graph.get_all_asset_keys()):
-        keys = _keys(graph.get(key).partitions_def)
-        made = keys[:-1] if isinstance(keys[-1], str) else keys
-        _materializations(instance, ((key, partition) for partition in made), "first")
+        partitions = graph.get(key).partitions_def
+        keys = _keys(partitions)
+        made = keys[:-1] if _by_day(partitions) else keys
+        tell(instance, ((key, partition) for partition in made), "first")
 
 
 def happens(instance: dg.DagsterInstance, definitions: dg.Definitions, event: str) -> None:
     """Record another content of one day of every daily asset: the last, or one long past."""
     graph = definitions.resolve_asset_graph()
     daily = [
-        key
-        for key in sorted(graph.get_all_asset_keys())
-        if isinstance(graph.get(key).partitions_def, dg.TimeWindowPartitionsDefinition)
+        key for key in sorted(graph.get_all_asset_keys()) if _by_day(graph.get(key).partitions_def)
     ]
-    days = {key: _keys(graph.get(key).partitions_def) for key in daily}
-    place = -1 if event == NEW_DAY else len(days[daily[0]]) // 2
-    made = [(key, days[key][min(place, len(days[key]) - 1)]) for key in daily]
-    _materializations(instance, made, event)
+    days = _keys(graph.get(daily[0]).partitions_def)
+    day = days[-1] if event == NEW_DAY else days[len(days) // 2]
+    made = [(key, day) for key in daily]
+    tell(instance, made, event)
 
 
 def tick(

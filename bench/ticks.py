@@ -8,12 +8,11 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from bench.figures import Benchmark, Figure
 from bench.long_history import LATE_DAY, NEW_DAY
-from bench.processes import python
+from bench.processes import Cost, median_cost, python
 
 SENSORS = ("flow_of_tables", "flow_of_data", "flow_of_models")
 """Whose ticks are measured; another one needs its kind of tick in `long_history.tick` alone."""
@@ -27,16 +26,19 @@ FIRST, IDLE, CHANGED_CODE = "first", "nothing new", "changed code"
 
 def _measure(rounds: int) -> Iterator[Figure]:
     with _recorded() as recorded:
-        walls: dict[tuple[str, str], list[float]] = {}
+        costs: dict[tuple[str, str], list[Cost]] = {}
         peaks: dict[str, list[float]] = {}
         for number in range(rounds):
             home = recorded.parent / f"round-{number}"
             shutil.copytree(recorded, home)
             for event, cost in _history(home):
-                walls.setdefault((event, cost["sensor"]), []).append(cost["wall"])
+                spent = Cost(cost["wall"], cost["cpu"])
+                costs.setdefault((event, cost["sensor"]), []).append(spent)
                 peaks.setdefault(cost["sensor"], []).append(cost["gib"])
-    for (event, sensor), seconds in walls.items():
-        yield Figure(TICKS.name, f"{sensor}, {event}", median(seconds), "s", SECONDS, 1.0)
+    for (event, sensor), spent_by_round in costs.items():
+        measured, name = median_cost(spent_by_round), f"{sensor}, {event}"
+        yield Figure(TICKS.name, f"{name}, wall", measured.wall, "s", SECONDS, 1.0)
+        yield Figure(TICKS.name, f"{name}, CPU", measured.cpu, "s")
     for sensor, gib in peaks.items():
         yield Figure(TICKS.name, f"{sensor}, most memory", max(gib), "GiB", GIB, 1.0)
 

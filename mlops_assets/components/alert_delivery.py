@@ -147,6 +147,7 @@ def deliver(
         progress = replace(progress, position=notice.position)
     for key, message in feed.over(progress.open):
         if sent >= MESSAGES_A_TICK or not go_on() or not send(message):
-            break
+            return Delivered(progress, sent)
         progress = progress.told(key, None)
-    return Delivered(progress, sent)
+    # What could not be told may be over by itself: nothing is left then that shows it works again.
+    return Delivered(replace(progress, backoff=Backoff()), sent)

@@ -32,6 +32,12 @@ from mlops_assets.sources.window import DayWindow
 SCHEMA = "raw"
 CHECK = "contract"
 
+READERS = tuple(
+    f"mlops_assets.sources.{name}"
+    for name in ("csv_file", "daily_rows", "database", "folder", "landing", "monthly")
+)
+"""What decides which rows a source gives; how bytes come here decides none of them."""
+
 WAITS = (10.0, 60.0)
 """Seconds before a step reads a source again that did not answer: a restart takes a minute."""
 
@@ -74,7 +80,7 @@ def raw_table(
                     "mlops_assets.components.contract",
                     "mlops_assets.components.partition_files",
                     "mlops_assets.components.quarantine",
-                    "mlops_assets.sources",
+                    *READERS,
                 ),
             )
         ],

@@ -12,14 +12,12 @@ from mlops_assets.lake import Lake, LakeError, Partition, Snapshot, TablePartiti
 from mlops_assets.lake.contents import Contents
 from mlops_assets.metrics.figures import Figure, gathered, named
 from mlops_assets.ml.samples import SAMPLES_FILE, Sample, Samples
+from mlops_assets.monitors.finding import ALARM
 
 MONITOR = re.compile(r"(?P<problem>\w+)/monitor_(?P<monitor>\w+)\Z")
 
 MOMENTS = {"day": "%Y-%m-%d", "month": "%Y-%m"}
 """The dimensions that are times, with their form."""
-
-ALARM = "alarm"
-"""The sample that says with 1 that what its labels name is an alarm."""
 
 
 class LakeFigures:

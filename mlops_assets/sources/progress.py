@@ -1,9 +1,10 @@
 """How far the looks at a growing collection have come, in a few hundred bytes.
 
 A list of all that was seen would grow with every file, and an automation stores it with every look.
-Kept is the place that was reached in the order of time, and names only of what is so recent that
-something older could still turn up beside it: an upload that took a while, a transaction that was
-committed late, a clock that is slow.
+Kept is the place that was reached in the order of time, which names were ever taken, as runs of
+days, and digests only of what is so recent that something older could still turn up beside it: an
+upload that took a while, a transaction that was committed late, a clock that is slow. A name that
+was never taken is new whatever time it bears: a folder that is moved in keeps its files' times.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+from mlops_assets.sources.known_names import pack, unpack_names
 
 OVERLAP = 600 * 10**9
 """Nanoseconds for which something may turn up behind what was seen already."""
@@ -47,25 +50,29 @@ class Progress:
         name: Its name.
         looked: When the last look was, nanoseconds since 1970.
         recent: Digests of what was taken and came to be less than the overlap before that.
+        names: The names of everything that was ever taken.
     """
 
     changed: int = 0
     name: str = ""
     looked: int = 0
     recent: frozenset[str] = frozenset()
+    names: frozenset[str] = frozenset()
 
     @classmethod
     def from_text(cls, text: str) -> Progress:
         """Read what `text` wrote; nothing before the first look."""
         if not text:
             return cls()
-        changed, name, looked, *recent = json.loads(text)
-        return cls(changed, name, looked, frozenset(recent))
+        changed, name, looked, recent, names = json.loads(text)
+        return cls(changed, name, looked, frozenset(recent), unpack_names(names))
 
     @property
     def text(self) -> str:
         """It as a text."""
-        return json.dumps([self.changed, self.name, self.looked, *sorted(self.recent)])
+        return json.dumps(
+            [self.changed, self.name, self.looked, sorted(self.recent), pack(self.names)]
+        )
 
     @property
     def floor(self) -> int:
@@ -92,14 +99,20 @@ class Progress:
             for item in there
             if (item.changed, item.name) > (self.changed, self.name)
             or (item.changed >= late and item.mark not in self.recent)
+            or item.name not in self.names
         ]
         taken, rest = new[:limit], new[limit:]
         reached = max([(self.changed, self.name), *((item.changed, item.name) for item in taken)])
-        behind = [item.changed for item in rest if (item.changed, item.name) <= reached]
+        behind = [
+            item.changed
+            for item in rest
+            if (item.changed, item.name) <= reached and item.name in self.names
+        ]
         # What is late and was not taken must still count as late at the next look.
         looked = min([now, *(changed + OVERLAP for changed in behind)])
         marks = {item.mark for item in taken} | self.recent
         recent = {
             item.mark for item in there if item.changed >= looked - OVERLAP and item.mark in marks
         }
-        return taken, len(rest), Progress(*reached, looked, frozenset(recent))
+        names = self.names | {item.name for item in taken}
+        return taken, len(rest), Progress(*reached, looked, frozenset(recent), names)

@@ -156,7 +156,9 @@ class RemoteStorage:
         """The files; see `Storage`."""
         system, root = self._open()
         with self._errors():
-            found = system.find(root, detail=True, refresh=True)
+            # Without what the last look remembers of the store.
+            system.invalidate_cache()
+            found = system.find(root, detail=True)
         return {
             name: _remote_file(details)
             for path, details in found.items()

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import dagster as dg
@@ -67,10 +68,13 @@ class World:
             loggers={"console": dg.colored_console_logger.configured({"log_level": "CRITICAL"})},
         )
 
+    @cached_property
+    def job(self) -> dg.JobDefinition:
+        return self.definitions().get_repository_def().get_implicit_global_asset_job_def()
+
     def run(self, asset: str, day: str) -> str:
         """Make a day of an asset; the run's id."""
-        job = self.definitions().get_repository_def().get_implicit_global_asset_job_def()
-        return job.execute_in_process(
+        return self.job.execute_in_process(
             asset_selection=[dg.AssetKey(asset.split("/"))],
             instance=self.instance,
             partition_key=day,
@@ -96,11 +100,13 @@ class Ticks:
     cursor: str | None = None
     told: str = ""
 
+    @cached_property
+    def definitions(self) -> dg.Definitions:
+        return self.world.definitions(self.sensor)
+
     def tick(self) -> str:
         with dg.build_sensor_context(
-            instance=self.world.instance,
-            cursor=self.cursor,
-            definitions=self.world.definitions(self.sensor),
+            instance=self.world.instance, cursor=self.cursor, definitions=self.definitions
         ) as context:
             found = self.sensor.evaluate_tick(context)
         self.cursor, self.told = found.cursor, found.skip_message or ""

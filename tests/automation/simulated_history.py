@@ -96,20 +96,27 @@ class History:
     _cursor: AssetDaemonCursor | None = None
     _resolved: tuple[list[dg.AssetsDefinition], dg.Definitions] | None = None
 
-    def tick(self, now: datetime | None = None) -> Asked:
-        """Evaluate every condition, half a minute after the last tick or at a time.
+    def tick(self, now: datetime | None = None, *, evaluations: int = 2) -> Asked:
+        """Evaluate every condition some times within a minute, from a time if one is given.
 
         Returns:
-            What is asked for.
+            What is asked for, each partition once.
         """
-        self.now = now or self.now + timedelta(seconds=30)
+        asked: Asked = set()
+        for place in range(evaluations):
+            later = self.now + timedelta(seconds=15)
+            found = self.evaluate(now if now and not place else later)
+            assert not found & asked, "asked for twice"
+            asked |= found
+        return asked
+
+    def evaluate(self, now: datetime) -> Asked:
+        """Evaluate every condition once."""
+        self.now = now
         if self._resolved is None or self._resolved[0] != list(self.assets):
             self._resolved = list(self.assets), dg.Definitions(list(self.assets))
         found = dg.evaluate_automation_conditions(
-            self._resolved[1],
-            self.instance,
-            evaluation_time=self.now,
-            cursor=self._cursor,
+            self._resolved[1], self.instance, evaluation_time=now, cursor=self._cursor
         )
         self._cursor = found.cursor
         return {

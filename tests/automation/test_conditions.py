@@ -8,6 +8,9 @@ from zoneinfo import ZoneInfo
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.declarative_automation.automation_condition_evaluator import (
+    AutomationConditionEvaluator,
+)
 from simulated_history import History, asset, audit, days
 
 from mlops_assets.defs.automation import conditions
@@ -108,6 +111,50 @@ def test_changed_code_makes_what_there_is_anew() -> None:
     ]
     assert history.tick() == days("table", "3")
     assert history.tick() == set()
+
+
+def test_what_is_recorded_during_a_tick_is_followed_by_the_next_and_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DAGSTER_AUTOMATION_TICK_SETTLE_SECONDS", "0.001")
+    history = chain(conditions.flow())
+    prefetch = AutomationConditionEvaluator.prefetch
+
+    def meanwhile(evaluator: AutomationConditionEvaluator) -> None:
+        history.arrives("source", "a", "2013-06-03")
+        monkeypatch.setattr(AutomationConditionEvaluator, "prefetch", prefetch)
+        prefetch(evaluator)
+
+    monkeypatch.setattr(AutomationConditionEvaluator, "prefetch", meanwhile)
+    assert history.evaluate(history.now) == set()
+    assert history.tick() == days("table", "3")
+    assert history.tick() == set()
+
+
+def test_an_input_that_comes_during_a_tick_is_not_used_and_then_counted_as_a_change(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DAGSTER_AUTOMATION_TICK_SETTLE_SECONDS", "0.001")
+    history = History(
+        [
+            asset("source"),
+            asset("other"),
+            asset("table", conditions.flow(), deps=["source", "other"]),
+        ]
+    )
+    history.tick()
+    history.arrives("source", "a", "2013-06-03")
+    history.tick()
+    prefetch = AutomationConditionEvaluator.prefetch
+
+    def meanwhile(evaluator: AutomationConditionEvaluator) -> None:
+        history.arrives("other", "a", "2013-06-03")
+        monkeypatch.setattr(AutomationConditionEvaluator, "prefetch", prefetch)
+        prefetch(evaluator)
+
+    monkeypatch.setattr(AutomationConditionEvaluator, "prefetch", meanwhile)
+    asked = [history.evaluate(history.now + timedelta(seconds=15)) for _ in range(4)]
+    assert asked == [set(), days("table", "3"), set(), set()]
 
 
 @pytest.mark.parametrize("seen_running", [True, False])
@@ -339,12 +386,13 @@ def test_every_night_comes_once_where_clocks_change(month: int, day: int) -> Non
     asked = []
     now = night(day - 1, month, hour=12, minute=1)
     history.tick(now)
-    for hours in range(48):
+    for hours in range(3, 48, 3):
         history.arrives("mart", str(hours), "2013-06-01")
-        now_utc = now.astimezone(ZoneInfo("UTC")) + timedelta(hours=hours + 1)
-        if history.tick(now_utc):
-            asked.append(now_utc.astimezone(NEW_YORK))
-    assert [(when.day, when.hour) for when in asked] == [(day, 3), (day + 1, 3)]
+        tick = now.astimezone(ZoneInfo("UTC")) + timedelta(hours=hours)
+        if history.tick(tick):
+            asked.append(tick.astimezone(NEW_YORK))
+    assert [when.day for when in asked] == [day, day + 1]
+    assert all(when.hour in (3, 4, 5) for when in asked)
 
 
 def test_a_missing_optional_input_holds_nothing_back_and_is_followed_when_it_comes() -> None:
@@ -397,23 +445,24 @@ def test_what_hangs_on_a_table_twice_is_made_once() -> None:
         [
             asset("spine"),
             asset("scores", conditions.flow(), deps=["spine"]),
-            asset("monitor", conditions.settled_flow(), deps=[window("spine", 1), "scores"]),
+            asset("monitor", conditions.following_flow(), deps=[window("spine", 1), "scores"]),
         ]
     )
     for day in range(1, 31):
         history.arrives("spine", "a", f"2013-06-{day:02}")
     history.ends(history.begins(history.tick()), "s")
-    history.tick()
-    history.ends(history.begins(history.tick()), "m")
+    history.ends(history.begins(history.tick(evaluations=3)), "m")
     assert history.tick() == set()
 
     history.arrives("spine", "late label", "2013-06-03")
     assert history.tick() == days("scores", "3")
     run = history.begins(days("scores", "3"))
     assert history.tick() == days("monitor", "4")
+    history.ends(history.begins(days("monitor", "4")), "m of the late label")
     history.ends(run, "s of the late label")
-    asked = history.tick() | history.tick() | history.tick()
-    assert asked == days("monitor", "3")
+    assert history.tick(evaluations=4) == days("monitor", "3")
+    history.ends(history.begins(days("monitor", "3")), "m of the late label")
+    assert history.tick(evaluations=4) == set()
 
 
 def monthly() -> History:
@@ -476,7 +525,7 @@ def test_the_code_of_models_takes_effect_at_the_months_time() -> None:
     [
         conditions.flow(),
         conditions.step_flow(dg.AssetSelection.groups("staging", "marts"), SENSOR),
-        conditions.settled_flow(),
+        conditions.following_flow(),
         conditions.timed(*NIGHTLY),
         conditions.scoring(
             dg.AssetSelection.assets("model"),

@@ -156,15 +156,24 @@ def test_a_module_changes_the_code_versions_of_what_it_makes(
     assert changed(before, problem_versions()) == assets
 
 
-@pytest.mark.parametrize("module", ["contract", "partition_files", "quarantine", "raw_table"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        *(f"{COMPONENTS}.{name}" for name in ("contract", "partition_files", "quarantine")),
+        f"{COMPONENTS}.raw_table",
+        *(
+            f"mlops_assets.sources.{name}"
+            for name in ("csv_file", "database", "landing", "monthly")
+        ),
+    ],
+)
 def test_whatever_decides_a_raw_tables_files_changes_its_code_version(
     edited: Callable[[str], None], module: str
 ) -> None:
     def version() -> str | None:
         table = raw_table(
             AIRLINES,
-            lambda _: pytest.fail("nothing is read for a code version"),
-            file=lambda: pytest.fail("nor is it looked for"),
+            lambda: pytest.fail("nothing is read for a code version"),
             description="Airlines.",
             owner="team:a",
             code="mlops_assets.defs.raw",
@@ -172,7 +181,7 @@ def test_whatever_decides_a_raw_tables_files_changes_its_code_version(
         return table.code_versions_by_key[dg.AssetKey(["raw", "airlines"])]
 
     before = version()
-    edited(f"{COMPONENTS}.{module}")
+    edited(module)
     assert version() != before
 
 

@@ -87,7 +87,7 @@ def test_a_landed_day_starts_its_partition_once(landing: Path, tick: Tick) -> No
     land(landing, "flights", DAY)
     result = tick()
     assert requested(result) == [("flights", DAY)]
-    assert result.run_requests[0].tags == {"mlops/started_by": "arrivals"}
+    assert result.run_requests[0].tags["mlops/started_by"] == "arrivals"
     assert requested(tick()) == []
 
 
@@ -124,6 +124,21 @@ def test_a_late_file_for_an_earlier_day_starts_that_day_alone(landing: Path, tic
     assert requested(tick()) == [("flights", "2013-01-02")]
 
 
+def test_a_folder_that_is_moved_in_with_its_old_files_arrives(
+    landing: Path, tick: Tick, clock: Clock
+) -> None:
+    elsewhere = landing.with_name("prepared")
+    land(elsewhere, "weather", DAY)
+    clock.ahead = 24 * 3600
+    land(landing, "flights", DAY)
+    for name in ("2013-01-02", "2013-01-03"):
+        os.utime(land(landing, "flights", name), (clock.time(), clock.time()))
+    clock.ahead += 3600
+    assert len(requested(tick())) == 3
+    (elsewhere / "weather").rename(landing / "weather")
+    assert requested(tick()) == [("weather", DAY)]
+
+
 def test_a_file_that_is_being_written_has_not_arrived(
     landing: Path, tick: Tick, clock: Clock
 ) -> None:
@@ -134,9 +149,10 @@ def test_a_file_that_is_being_written_has_not_arrived(
     assert reason(tick()) == "Nothing has arrived."
     growing = folder / "2013-01-01.csv"
     growing.write_text("year")
-    clock.ahead = -30
+    clock.ahead = -60
     assert requested(tick()) == []
     growing.write_text(content_of("flights", DAY))
+    clock.ahead = 0
     assert requested(tick()) == [("flights", DAY)]
 
 
@@ -207,6 +223,18 @@ def test_a_tick_that_was_killed_after_its_requests_asks_for_the_same_runs(
     clock.ahead = 30
     keys = [sensor.arrivals(dg.build_sensor_context()).run_requests[0].run_key for _ in range(2)]
     assert keys[0] == keys[1]
+
+
+def test_another_source_is_looked_at_from_its_beginning(
+    landing: Path, tick: Tick, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    land(landing, "flights", DAY)
+    assert requested(tick()) == [("flights", DAY)]
+    other = landing.with_name("other")
+    land(other, "flights", DAY)
+    monkeypatch.setenv("MLOPS_LANDING", str(other))
+    settings.cache_clear()
+    assert requested(tick()) == [("flights", DAY)]
 
 
 def test_the_packaged_year_never_arrives(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from datetime import date, timedelta
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mlops_assets.sources.known_names import pack, unpack_names
 from mlops_assets.sources.progress import OVERLAP, Item, Progress
 
 SECOND = 10**9
@@ -51,15 +53,27 @@ def test_no_more_than_the_limit_is_taken_and_the_rest_at_the_next_looks() -> Non
     assert told == [["00", "01"], ["02", "03"], ["04"], []]
 
 
+def test_a_name_that_was_never_taken_is_new_whatever_time_it_bears() -> None:
+    a, b, old = item(9000, "a"), item(9001, "b"), item(5, "old")
+    told, _ = looks([(9010, [a]), (9020, [a, b]), (99_000, [a, b, old]), (99_030, [a, b, old])])
+    assert told == [["a"], ["b"], ["old"], []]
+
+
 def test_what_is_kept_stays_small_however_much_there_is() -> None:
-    day = 24 * 3600
-    there = [item(second * 60, f"{second}") for second in range(10_000)]
-    _, progress = looks([(20 * day, there)], limit=10_000)
-    assert len(progress.text) < 100
-    fresh = [item(20 * day, f"{number:05}") for number in range(10_000)]
-    told, progress = looks([(20 * day + tick, fresh) for tick in range(0, 600, 30)], limit=50)
+    days = [f"flights/{date(1990, 1, 1) + timedelta(offset)}" for offset in range(10_000)]
+    year = 365 * 24 * 3600
+    there = [item(second * 60, day) for second, day in enumerate(days)]
+    _, progress = looks([(year, there)], limit=10_000)
+    assert len(progress.text) < 200
+    fresh = [item(year, day) for day in days]
+    told, progress = looks([(year + tick, fresh) for tick in range(0, 600, 30)], limit=50)
     assert len({name for names in told for name in names}) == 1000
     assert len(progress.text) < 20_000
+
+
+@given(st.sets(st.sampled_from(["planes", *(f"t/2013-02-{day:02}" for day in range(20, 29))])))
+def test_names_are_packed_and_come_out_as_they_were(names: set[str]) -> None:
+    assert unpack_names(json.loads(json.dumps(pack(names)))) == names
 
 
 @settings(max_examples=60, deadline=None)
@@ -87,5 +101,7 @@ def test_nothing_is_missed_and_nothing_taken_twice(
     assert sorted(told) == sorted(thing.name for thing, _ in things)
 
 
-def test_the_text_is_json() -> None:
-    assert json.loads(Progress(1, "a", 2, frozenset({"x"})).text) == [1, "a", 2, "x"]
+def test_progress_is_kept_as_json() -> None:
+    progress = Progress(1, "a", 2, frozenset({"x"}), frozenset({"a", "t/2013-01-01"}))
+    assert json.loads(progress.text)[:4] == [1, "a", 2, ["x"]]
+    assert Progress.from_text(progress.text) == progress

@@ -13,6 +13,7 @@ from mlops_assets.components.backoff import Backoff
 from mlops_assets.components.raw_table import SCHEMA
 from mlops_assets.defs.automation.run_tags import started_by
 from mlops_assets.defs.raw import sources
+from mlops_assets.settings import settings
 from mlops_assets.sources.errors import SourceError
 from mlops_assets.sources.source import Arrival, News
 
@@ -31,33 +32,41 @@ class Watch:
     """What the sensor remembers from one tick to the next.
 
     Attributes:
-        cursor: How far the source has been read.
+        source: Which source the rest is about.
+        cursor: How far it has been read.
         backoff: How long it has not answered.
         told: The unusable things that were logged.
     """
 
+    source: str
     cursor: str = ""
     backoff: Backoff = field(default_factory=Backoff)
     told: tuple[str, ...] = ()
 
     @classmethod
-    def from_text(cls, text: str | None) -> Watch:
-        """Read what `text` wrote; nothing before the first tick."""
-        if not text:
-            return cls()
-        found = json.loads(text)
-        return cls(found["cursor"], Backoff.from_json(found["backoff"]), tuple(found["told"]))
+    def of(cls, source: str, text: str | None) -> Watch:
+        """Read what `text` wrote of a source; nothing before its first tick."""
+        found = json.loads(text) if text else {}
+        if found.get("source") != source:
+            return cls(source)
+        backoff = Backoff.from_json(found["backoff"])
+        return cls(source, found["cursor"], backoff, tuple(found["told"]))
 
     @property
     def text(self) -> str:
         """It as the sensor's cursor."""
         return json.dumps(
-            {"cursor": self.cursor, "backoff": self.backoff.to_json(), "told": self.told}
+            {
+                "source": self.source,
+                "cursor": self.cursor,
+                "backoff": self.backoff.to_json(),
+                "told": self.told,
+            }
         )
 
     def answered(self, news: News) -> Watch:
         """After a look."""
-        return Watch(cursor=news.cursor, told=tuple(sorted(news.unusable)[:LOGGED]))
+        return Watch(self.source, news.cursor, told=tuple(sorted(news.unusable)[:LOGGED]))
 
     def trouble(self) -> str:
         """That the source does not answer, since when and when it is asked next."""
@@ -78,7 +87,7 @@ class Watch:
 )
 def arrivals(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     """Request a run for each partition that something arrived for."""
-    watch, now = Watch.from_text(context.cursor), time.time()
+    watch, now = Watch.of(sources.identity(settings()), context.cursor), time.time()
     if not watch.backoff.due(now):
         # A tick that raises keeps no cursor, so that no try may happen in it.
         if watch.backoff.failures >= TRIES_BEFORE_RED:

@@ -22,6 +22,28 @@ from mlops_assets.defs.automation.run_tags import STARTED_BY
 Condition = dg.AutomationCondition[Any]
 
 
+@dataclass(frozen=True)
+class Needs:
+    """Which inputs a partition cannot be made without, where that is not all of them.
+
+    Attributes:
+        optional: Inputs that may be missing.
+        looked_back_on: Inputs of which the partition's own must be there, and earlier ones may be
+            missing: one broken file would hold back every day of the month after it.
+        calendar: An asset with the same partitions that the target does not depend on. Dagster
+            knows an input's partitions only by the whole window that the target looks back on, and
+            the one of the same day by way of an asset that it maps to day by day.
+        step: The assets that one run makes together, whose inputs may come into being with them.
+    """
+
+    optional: Sequence[dg.AssetKey] = ()
+    looked_back_on: Sequence[dg.AssetKey] = ()
+    calendar: dg.AssetKey | None = None
+    step: dg.AssetSelection | None = None
+
+
+ALL = Needs()
+
 FLOWS = "made when its inputs or code change"
 
 
@@ -76,25 +98,33 @@ def step_inputs_changed(step: dg.AssetSelection, sensor: str) -> Condition:
     return inputs_changed(step) | inside.allow(step)
 
 
-def waiting(change: Condition | None = None) -> Condition:
+def waiting(needs: Needs = ALL, change: Condition | None = None) -> Condition:
     """What is to be made: its inputs or its code changed, or it is missing.
 
     The latest time window has no privilege: a late file is of an earlier day, and partition
-    mappings say which days it touches, look-backs included. Missing counts from the first tick on,
-    so that what lay there when the sensor was switched on is made too; Dagster's sensor asks for
-    all of it in one backfill. A partition that failed is still missing and is no news: asking for
-    everything that is missing at every tick would run a broken day for ever.
+    mappings say which days it touches, look-backs included.
 
     Args:
+        needs: What it cannot be made without.
         change: What counts as a change of inputs; any change of any input if None.
     """
     inputs = inputs_changed() if change is None else change
-    return pending(inputs | dg.AutomationCondition.code_version_changed()) | never_asked_for()
+    return pending(inputs | dg.AutomationCondition.code_version_changed()) | never_asked_for(needs)
 
 
-def never_asked_for() -> Condition:
-    """What is missing, from when it is first seen to be until it is asked for or made."""
-    return dg.AutomationCondition.missing() & pending(dg.AutomationCondition.newly_missing())
+def never_asked_for(needs: Needs = ALL) -> Condition:
+    """What was first seen missing when its inputs were there, until it is asked for or made.
+
+    That is what lay there when the sensor was switched on, or when the asset was added; the sensor
+    asks for all of it in one backfill. A partition that failed is still missing and is no news:
+    asking for everything that is missing at every tick would run a broken day for ever. One whose
+    inputs come later is asked for because they change.
+
+    Args:
+        needs: What it cannot be made without.
+    """
+    seen = dg.AutomationCondition.newly_missing() & ~lacking(needs)
+    return dg.AutomationCondition.missing() & pending(seen)
 
 
 def due(cron: str, time_zone: str, what: Condition) -> Condition:
@@ -109,59 +139,18 @@ def due(cron: str, time_zone: str, what: Condition) -> Condition:
         time_zone: In which they are: in UTC, three o'clock at night moves with the clock's change.
         what: What waits for them.
     """
-    came = dg.AutomationCondition.cron_tick_passed(cron, time_zone) & what
+    # Negated twice for its name alone: see `following_flow`.
+    came = ~~(dg.AutomationCondition.cron_tick_passed(cron, time_zone) & what)
     return pending(came, f"was waiting at {cron} {time_zone}") & what
-
-
-@dataclass(frozen=True)
-class Needs:
-    """Which inputs a partition cannot be made without, where that is not all of them.
-
-    Attributes:
-        optional: Inputs that may be missing.
-        looked_back_on: Inputs of which the partition's own must be there, and earlier ones may be
-            missing: one broken file would hold back every day of the month after it.
-        calendar: An asset with the same partitions that the target does not depend on. Dagster
-            knows an input's partitions only by the whole window that the target looks back on, and
-            the one of the same day by way of an asset that it maps to day by day.
-        step: The assets that one run makes together, whose inputs may come into being with them.
-    """
-
-    optional: Sequence[dg.AssetKey] = ()
-    looked_back_on: Sequence[dg.AssetKey] = ()
-    calendar: dg.AssetKey | None = None
-    step: dg.AssetSelection | None = None
-
-
-ALL = Needs()
-
-
-def lacking(needs: Needs = ALL) -> Condition:
-    """An input that it cannot be made without is missing.
-
-    Being asked for is not being there, but within a step: a champion that is asked for together
-    with its report would be made once more for the report's change.
-
-    Args:
-        needs: Which inputs those are.
-    """
-    missing = dg.AutomationCondition.missing()
-    absent: Condition = missing & ~dg.AutomationCondition.will_be_requested()
-    absent = dg.AutomationCondition.any_deps_match(absent if needs.step else missing)
-    spared = [*needs.optional, *needs.looked_back_on]
-    found: Condition = absent.ignore(dg.AssetSelection.assets(*spared)) if spared else absent
-    for key in needs.looked_back_on:
-        if needs.calendar is not None and key not in needs.optional:
-            own = dg.AutomationCondition.asset_matches(key, missing)
-            found |= dg.AutomationCondition.asset_matches(needs.calendar, own)
-    return found
 
 
 def possible(needs: Needs = ALL) -> Condition:
     """All that it needs is there, nothing of it is being made, and no audit of it failed.
 
     A run that is asked for without its inputs fails, and one that is asked for while they are
-    being made is asked for again right after.
+    being made is asked for again right after. Being asked for is not being there, but within a
+    step: a champion that is asked for together with its report would be made once more for the
+    report's change.
 
     Checks hold back by failing, in whichever run: an audit of a re-run of tests alone stops the
     flow until it passes. To ask instead for each to have passed, as
@@ -172,17 +161,56 @@ def possible(needs: Needs = ALL) -> Condition:
     Args:
         needs: What it cannot be made without; all of its inputs if left out.
     """
-    failed = dg.AutomationCondition.any_deps_match(
-        dg.AutomationCondition.any_checks_match(
-            dg.AutomationCondition.check_failed(), blocking_only=True
-        )
+    failed = dg.AutomationCondition.any_checks_match(
+        dg.AutomationCondition.check_failed(), blocking_only=True
     )
-    return (
-        ~lacking(needs)
-        & ~failed.with_label("an audit of an input failed")
-        & ~dg.AutomationCondition.any_deps_in_progress()
-        & ~dg.AutomationCondition.in_progress()
-    ).with_label("possible now")
+    unsettled = dg.AutomationCondition.in_progress() | failed
+    held: Condition
+    if needs.optional or needs.looked_back_on:
+        held = dg.AutomationCondition.any_deps_match(unsettled) | lacking(needs)
+    else:
+        # One condition on each input: three would look up its partitions three times, which for
+        # 30 years of months and segments takes seconds.
+        held = dg.AutomationCondition.any_deps_match(_absent(needs) | unsettled)
+    return (~(held | dg.AutomationCondition.in_progress())).with_label("possible now")
+
+
+def lacking(needs: Needs = ALL) -> Condition:
+    """An input that it cannot be made without is missing.
+
+    Args:
+        needs: Which inputs those are.
+    """
+    found: Condition = dg.AutomationCondition.any_deps_match(_absent(needs)).ignore(
+        dg.AssetSelection.assets(*needs.optional, *needs.looked_back_on)
+    )
+    for key in needs.looked_back_on:
+        if needs.calendar is not None and key not in needs.optional:
+            own = dg.AutomationCondition.asset_matches(key, dg.AutomationCondition.missing())
+            found |= dg.AutomationCondition.asset_matches(needs.calendar, own)
+    return found
+
+
+def _absent(needs: Needs) -> Condition:
+    """Of an input: it is missing, and is not about to be made by the same run."""
+    missing = dg.AutomationCondition.missing()
+    return missing if needs.step is None else missing & ~dg.AutomationCondition.will_be_requested()
+
+
+def settled(ready: Condition, label: str, together: Condition | None = None) -> Condition:
+    """What was ready at the tick before too.
+
+    What is there is read after the moment up to which a tick counts changes. An input that came in
+    between could be used, and counted as a change by the next tick: everything behind it was made
+    twice, for one change in thirty with ticks of half a second.
+
+    Args:
+        ready: What is to be asked for.
+        label: What the UI calls it.
+        together: What is asked for at once all the same.
+    """
+    before = ~ready.newly_true()
+    return (ready & (before if together is None else before | together)).with_label(label)
 
 
 def flow(needs: Needs = ALL) -> Condition:
@@ -191,7 +219,7 @@ def flow(needs: Needs = ALL) -> Condition:
     Args:
         needs: What it cannot be made without.
     """
-    return (waiting() & possible(needs)).with_label(FLOWS)
+    return settled(waiting(needs) & possible(needs), FLOWS)
 
 
 def scoring(unmoved_by: dg.AssetSelection, needs: Needs = ALL) -> Condition:
@@ -207,9 +235,8 @@ def scoring(unmoved_by: dg.AssetSelection, needs: Needs = ALL) -> Condition:
         needs: What a day cannot be scored without.
     """
     changed = pending(inputs_changed(unmoved_by))
-    return ((changed | never_asked_for()) & possible(needs)).with_label(
-        "made when its inputs change, by the model that is deployed then"
-    )
+    label = "made when its inputs change, by the model that is deployed then"
+    return settled((changed | never_asked_for(needs)) & possible(needs), label)
 
 
 def step_flow(step: dg.AssetSelection, sensor: str) -> Condition:
@@ -219,24 +246,27 @@ def step_flow(step: dg.AssetSelection, sensor: str) -> Condition:
         step: The assets that one run makes together.
         sensor: The sensor that asks for them.
     """
-    change = step_inputs_changed(step, sensor)
-    return (waiting(change) & possible(Needs(step=step))).with_label(FLOWS)
+    needs = Needs(step=step)
+    ready = waiting(needs, step_inputs_changed(step, sensor)) & possible(needs)
+    inside = dg.AutomationCondition.any_deps_match(dg.AutomationCondition.will_be_requested())
+    return settled(ready, FLOWS, inside.allow(step))
 
 
-def settled_flow(needs: Needs = ALL) -> Condition:
-    """As soon as something is to be made and can be, one tick later.
+def following_flow(needs: Needs = ALL) -> Condition:
+    """As soon as something is to be made and can be, a tick after all others.
 
     For what hangs on a table both directly and through another asset of the same sensor: at the
-    tick that sees the table's change, that other asset is not yet being made, and its change would
-    have everything made twice.
+    tick that asks for that other asset, it is not yet being made, and its change would have
+    everything made twice.
 
     Args:
         needs: What it cannot be made without.
     """
-    what = waiting()
-    return (what & ~what.newly_true() & possible(needs)).with_label(
-        "made when its inputs or code change, a tick later"
-    )
+    first = settled(waiting(needs) & possible(needs), "settled")
+    # Of two parts that remember, and differ in what is within them alone, Dagster would mix up the
+    # memories: it names them by the kind of what they are about, which is a negation here.
+    again = ~~first
+    return (first & ~again.newly_true()).with_label(f"{FLOWS}, a tick later")
 
 
 def timed(cron: str, time_zone: str, needs: Needs = ALL) -> Condition:
@@ -251,7 +281,7 @@ def timed(cron: str, time_zone: str, needs: Needs = ALL) -> Condition:
         needs: What it cannot be made without.
     """
     label = f"made at {cron} {time_zone} where its inputs or code changed"
-    return (due(cron, time_zone, waiting()) & possible(needs)).with_label(label)
+    return settled(due(cron, time_zone, waiting(needs)) & possible(needs), label)
 
 
 def trained(cron: str, time_zone: str) -> Condition:
@@ -266,6 +296,5 @@ def trained(cron: str, time_zone: str) -> Condition:
     """
     code = pending(dg.AutomationCondition.code_version_changed())
     wanted = pending(inputs_changed()) | never_asked_for() | due(cron, time_zone, code)
-    return (wanted & possible()).with_label(
-        f"made when its inputs change, and at {cron} {time_zone} where its code did"
-    )
+    label = f"made when its inputs change, and at {cron} {time_zone} where its code did"
+    return settled(wanted & possible(), label)

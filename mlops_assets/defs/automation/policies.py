@@ -82,15 +82,15 @@ def _of_problem(spec: dg.AssetSpec) -> Policy | None:
     name = spec.key.path[-1]
     monthly = settings().monthly
     if name.startswith("monitor_"):
-        return Policy(conditions.settled_flow(_needs(spec)), _daily(10))
+        return Policy(conditions.following_flow(_needs(spec)), _daily(10))
     if name == "predictions":
         deployed = dg.AssetSelection.assets([*spec.key.path[:-1], "deployed_model"])
         return Policy(conditions.scoring(deployed, _needs(spec)), _daily(9))
     found: dict[str, Condition] = {
         "training_set": conditions.timed(monthly, LOCAL_ZONE, Needs(optional=_optional(spec))),
         "model": conditions.trained(monthly, LOCAL_ZONE),
-        "evaluation_report": conditions.settled_flow(),
-        "champion": conditions.settled_flow(),
+        "evaluation_report": conditions.following_flow(),
+        "champion": conditions.following_flow(),
         "deployed_model": conditions.flow(),
     }
     return Policy(found[name], _monthly()) if name in found else None
