@@ -97,17 +97,25 @@ def doubled(carrier: str, *, early_too: bool = True) -> Fault:
         if row["carrier"] != carrier:
             return row
         changed = dict(row)
-        for field in ("dep_delay", "arr_delay"):
-            if row[field] not in ("", "NA") and (early_too or float(row[field]) > 0):
-                changed[field] = f"{2 * float(row[field]):g}"
-        if changed["dep_delay"] != row["dep_delay"]:
-            scheduled = int(row["sched_dep_time"])
-            minute = (scheduled // 100 * 60 + scheduled % 100 + int(changed["dep_delay"])) % 1440
-            changed["dep_time"] = str(minute // 60 * 100 + minute % 60)
+        for delay, scheduled, actual in (
+            ("dep_delay", "sched_dep_time", "dep_time"),
+            ("arr_delay", "sched_arr_time", "arr_time"),
+        ):
+            if row[delay] not in ("", "NA") and (early_too or float(row[delay]) > 0):
+                minutes = 2 * int(float(row[delay]))
+                changed[delay] = str(minutes)
+                changed[actual] = _clock(row[scheduled], minutes)
         return changed
 
     name = "delays" if early_too else "late minutes alone"
     return Fault(f"{carrier}: {name} doubled", rows, raw, "flights")
+
+
+def _clock(scheduled: str, minutes: int) -> str:
+    """The time, as HHMM, so many minutes after a scheduled one."""
+    time = int(float(scheduled))
+    minute = (time // 100 * 60 + time % 100 + minutes) % 1440
+    return str(minute // 60 * 100 + minute % 60)
 
 
 def _absent(columns: Columns) -> None:

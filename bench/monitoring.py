@@ -241,7 +241,8 @@ def _launched(home: Path, *arguments: str, source: Path | None = None) -> list[d
     found = [json.loads(line) for line in lines if line.startswith("{")]
     for step in found:
         if not step["succeeded"]:
-            print(f"not made: {', '.join(step['assets'])}", flush=True)
+            why = sorted({check["check"] for check in step["failed_checks"]})
+            print(f"not made: {', '.join(step['assets'])}: {', '.join(why)}", flush=True)
     return found
 
 
