@@ -1,6 +1,9 @@
 """What changes an asset's code version: all that decides its bytes, and nothing else."""
 
 import copy
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -215,3 +218,23 @@ def test_a_module_that_is_missing_has_no_code_version() -> None:
 
 def test_what_makes_a_reports_bytes_is_recorded_with_it() -> None:
     assert {"environment/matplotlib", "environment/numpy"} <= environment().keys()
+
+
+def test_every_code_version_is_the_same_in_every_process(parsed_home: Path) -> None:
+    """One that is not has automation make the whole asset anew whenever the code is loaded."""
+    script = (
+        "from mlops_assets.definitions import defs; graph = defs().resolve_asset_graph(); "
+        "print(*sorted((key.to_user_string(), graph.get(key).code_version) "
+        "for key in graph.get_all_asset_keys()), sep='\\n')"
+    )
+    said = {
+        subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", script],
+            env={**os.environ, "MLOPS_HOME": str(parsed_home), "PYTHONHASHSEED": seed},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(said) == 1
