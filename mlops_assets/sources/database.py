@@ -165,7 +165,8 @@ class Database:
                 continue
             told = "-".join(f"{part:02}" if isinstance(part, int) else str(part) for part in day)
             name = "/".join([table.table, *([told] if day else [])])
-            if day and (_date(day) is None or _date(day) not in self.span):
+            named = _date(day)
+            if day and (named is None or named not in self.span):
                 found.unusable[name] = (
                     f"{self._place(table.table)} has rows of {told}, which is no day of "
                     f"{self.span}."
