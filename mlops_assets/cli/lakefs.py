@@ -7,7 +7,6 @@ set up as a client of this very server serves it and manages its keys all the sa
 from __future__ import annotations
 
 import errno
-import ipaddress
 import socket
 from datetime import UTC, datetime
 
@@ -15,6 +14,7 @@ import click
 
 from mlops_assets.cli.faults import CommandError
 from mlops_assets.cli.interrupts import stopped_by_signals
+from mlops_assets.cli.loopback import is_loopback
 from mlops_assets.lakefs_server import ExposedServer, NoAccessKeyError
 from mlops_assets.lakefs_server.credentials import AccessKey, KnownKey, access_keys
 from mlops_assets.lakefs_server.errors import NotFoundError
@@ -59,17 +59,10 @@ def serve(host: str, port: int, *, pre_sign: bool | None) -> None:
 def _say_where(url: str, host: str, *, signs: bool) -> None:
     links = "signed links" if signs else "local paths"
     click.echo(f"lakeFS API on {url}, with {links} (Ctrl-C ends it)")
-    if not _is_loopback(host):
+    if not is_loopback(host):
         click.echo(
             "keys and data travel unencrypted: put a proxy that speaks TLS before it.", err=True
         )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _unusable(host: str, port: int, error: OSError) -> CommandError:

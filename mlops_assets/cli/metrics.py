@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ import click
 
 from mlops_assets.cli.faults import CommandError
 from mlops_assets.cli.interrupts import stopped_by_signals
+from mlops_assets.cli.loopback import is_loopback
 from mlops_assets.cli.plan import RequestError
 from mlops_assets.cli.record import opened_record
 from mlops_assets.settings import open_state, settings
@@ -97,7 +97,7 @@ def serve(host: str, port: int) -> None:
     from mlops_assets.metrics.server import MetricsServer
 
     token = settings().metrics_token
-    if not _is_loopback(host) and token is None:
+    if not is_loopback(host) and token is None:
         raise CommandError(
             f"on {host} every machine that reaches it could read the figures: set "
             "MLOPS_METRICS_TOKEN to what a scraper has to present, or leave --host out."
@@ -157,10 +157,3 @@ def _registry() -> Iterator[CollectorRegistry]:
         registry = CollectorRegistry()
         registry.register(exposition)
         yield registry
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -16,6 +16,9 @@ FIRST_WAIT = 60.0
 LONGEST_WAIT = 3600.0
 """Seconds that no wait exceeds: whatever comes back is noticed within the hour."""
 
+RED_AFTER = 3
+"""After so many failures in a row a sensor's ticks fail, which the UI shows red."""
+
 LONGEST_REASON = 500
 """Characters of a reason that are kept: a server's page of HTML would fill the cursor."""
 

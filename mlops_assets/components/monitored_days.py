@@ -13,6 +13,7 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 from mlops_assets.components.training_set import PREDICTED_AT
+from mlops_assets.engines.as_of import KNOWN_AT
 from mlops_assets.engines.duckdb import literal, quote
 from mlops_assets.lake import Partition, Snapshot, StoredPartition
 from mlops_assets.monitors.concept import LABEL
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 DAY = "day"
-KNOWN_AT = "__known_at"
 QUARANTINE = "_quarantine"
 
 
@@ -135,7 +135,7 @@ class MonitoredDays:
         """How a column that a monitor reads comes from the two tables."""
         as_name = f"as {quote(name)}"
         if name.endswith(AGE):
-            known = quote(f"{name.removesuffix(AGE)}{KNOWN_AT}")
+            known = quote(f"{name.removesuffix(AGE)}__{KNOWN_AT}")
             predicted = quote(PREDICTED_AT)
             return f"(epoch(rows.{predicted}) - epoch(rows.{known})) / 3600 {as_name}"
         if name == LABEL or name in self.outcome_columns:

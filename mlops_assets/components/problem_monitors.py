@@ -25,12 +25,10 @@ from mlops_assets.lake import Lake, Manifest, Partition, Snapshot
 from mlops_assets.ml.samples import SAMPLES_FILE
 from mlops_assets.monitors.concept import LABEL
 from mlops_assets.monitors.finding import FINDINGS_FILE, Findings, Look, Monitor
-from mlops_assets.tracking.results import PREDICTIONS, REPORT_FILE
+from mlops_assets.tracking.results import MONITOR_PREFIX, PREDICTIONS, REPORT_FILE
 
 if TYPE_CHECKING:
     from mlops_assets.components.ml_problem import MlProblem
-
-PREFIX = "monitor_"
 
 DESCRIPTIONS = {
     "performance": (
@@ -121,7 +119,7 @@ class ProblemMonitors:
         )
 
     def _asset(self, name: str, monitor: Monitor) -> dg.AssetsDefinition:
-        problem, key = self._problem, self.predictions.assets.key(f"{PREFIX}{name}")
+        problem, key = self._problem, self.predictions.assets.key(f"{MONITOR_PREFIX}{name}")
         declared = self.declared.model_dump(mode="json")
 
         @dg.multi_asset(

@@ -11,13 +11,10 @@ import dagster as dg
 
 from mlops_assets.components.alarm_alerts import NO_ALARM, Alarms
 from mlops_assets.components.failure_alerts import FailedRuns, message
-from mlops_assets.tracking.results import CHAMPION, REPORT
+from mlops_assets.tracking.results import CHAMPION, MONITOR_PREFIX, REPORT
 
 LISTED = 30
 """So many lines a section has; the UI has all."""
-
-MONITOR = "monitor_"
-"""What the last part of every monitor's key begins with."""
 
 SCORES = ("ROC AUC", "ROC AUC of the baseline", "Brier skill over the baseline")
 
@@ -56,7 +53,9 @@ def digest(
     known = sorted(instance.get_asset_keys())
     scores = list(_scores(span, [key for key in known if key.path[-1] == REPORT]))
     decisions = list(_decisions(span, [key for key in known if key.path[-1] == CHAMPION]))
-    alarms = list(_alarms(span, [key for key in known if key.path[-1].startswith(MONITOR)], ui))
+    alarms = list(
+        _alarms(span, [key for key in known if key.path[-1].startswith(MONITOR_PREFIX)], ui)
+    )
     failures = list(_failures(span, home, ui))
     days = f"{since:%Y-%m-%d} to {until:%Y-%m-%d}"
     return Digest(

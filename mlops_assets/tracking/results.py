@@ -21,6 +21,9 @@ MODEL, REPORT, CHAMPION = "model", "evaluation_report", "champion"
 DEPLOYED, PREDICTIONS = "deployed_model", "predictions"
 """The second part of the names of a problem's tables."""
 
+MONITOR_PREFIX = "monitor_"
+"""What the second part of the name of every monitor's table begins with."""
+
 MODEL_FILE = "model.ubj"
 REPORT_FILE = "report.html"
 EVALUATION_FILE = "evaluation.json"

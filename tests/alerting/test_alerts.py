@@ -9,6 +9,7 @@ from alerting_instance import BRANCH, Ticks, World
 from receivers import Receiver
 
 from mlops_assets.components import alert_delivery
+from mlops_assets.components.backoff import RED_AFTER
 from mlops_assets.defs.automation import alerts
 from mlops_assets.defs.automation.alerts import UndeliveredError, monitor_alarms, run_failures
 
@@ -131,7 +132,7 @@ def test_a_channel_that_stays_down_turns_its_sensor_red_and_loses_nothing(
     chat.status = 503
     world.broken = {"2013-01-05"}
     world.run("raw/days", "2013-01-05")
-    for _ in range(alerts.RED_AFTER):
+    for _ in range(RED_AFTER):
         clock.now += 3600
         ticks.tick()
     clock.now += 1

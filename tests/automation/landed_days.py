@@ -6,30 +6,27 @@ each airport, trained on made-up rows.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import IO
 
 import dagster as dg
 from command_line import COMMAND
 from installation import DAILY, WHOLE, Installation, asset_key, installed, reading
+from landed_files import content_of, land
 from made_up_month import MONTH, publish_training_set
 from small_source import small_source
 
-from mlops_assets.defs.raw.sources import bundled_directory
+from mlops_assets.defs.automation.run_tags import STARTED_BY
 from mlops_assets.settings import ROOT
 
 ORIGINS = ("EWR", "JFK", "LGA")
@@ -55,31 +52,6 @@ def prepare(home: Path, definitions: dg.Definitions) -> None:
         publish_training_set(past, home.parent / "made-up", ORIGINS)
         models = (f"{MONTH}|{ORIGINS[0]}", f"{MONTH}|{ORIGINS[-1]}")
         assert past.materialize(["flight_delay/model"], models).success
-
-
-@cache
-def _rows(table: str) -> dict[str, list[str]]:
-    """The lines of each day of a table of the real year, by the day; the header by its name."""
-    if table == "flights":
-        with zipfile.ZipFile(bundled_directory() / "flights.csv.zip") as archive:
-            text = archive.read("flights.csv").decode()
-    else:
-        text = (bundled_directory() / f"{table}.csv").read_text()
-    header, *lines = text.splitlines()
-    names = header.split(",")
-    places = [names.index(name) for name in ("year", "month", "day")]
-    found: dict[str, list[str]] = {"header": [header]}
-    for line in lines:
-        fields = next(csv.reader(io.StringIO(line)))
-        year, month, day = (int(fields[place]) for place in places)
-        found.setdefault(f"{year}-{month:02}-{day:02}", []).append(line)
-    return found
-
-
-def of_day(table: str, day: str) -> str:
-    """A day of a table as CSV."""
-    rows = _rows(table)
-    return "\n".join([*rows["header"], *rows[day], ""])
 
 
 @dataclass
@@ -120,15 +92,7 @@ class Landing:
             change: Called with a table and its text, to change it.
         """
         for table in ("flights", "weather"):
-            self.drop_file(table, day, change(table, of_day(table, day)))
-
-    def drop_file(self, table: str, day: str, text: str) -> None:
-        """Drop one file."""
-        folder = self.area / table
-        folder.mkdir(parents=True, exist_ok=True)
-        draft = folder / f".{day}.csv"
-        draft.write_text(text)
-        draft.replace(folder / f"{day}.csv")
+            land(self.area, table, day, change(table, content_of(table, day)))
 
     def switch_on(self, names: Sequence[str] = SENSORS) -> None:
         """Turn sensors on, by the command."""
@@ -141,14 +105,7 @@ class Landing:
         stream: IO[bytes]
         with self.log.open("ab") as stream:
             self._daemon = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "dagster._daemon",
-                    "run",
-                    "-w",
-                    str(ROOT / "workspace.yaml"),
-                ],
+                [*DAEMON, "-w", str(ROOT / "workspace.yaml")],
                 env=self.environment,
                 stdout=stream,
                 stderr=stream,
@@ -233,7 +190,7 @@ def landing(home: Path, definitions: dg.Definitions) -> Iterator[Landing]:
 
 def started_by(run: dg.DagsterRun) -> str | None:
     """The schedule or sensor that a run names as what started it."""
-    return run.tags.get("mlops/started_by")
+    return run.tags.get(STARTED_BY)
 
 
 def dumped(versions: dict[str, str]) -> str:

@@ -7,7 +7,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from installation import FEATURES, MARTS, RAW, copied
-from landed_days import Landing, landing, of_day, prepare, started_by
+from landed_days import Landing, landing, prepare, started_by
+from landed_files import land
 
 CALENDAR, PREDICTIONS = "features/calendar", "flight_delay/predictions"
 FLIGHTS, FACTS, HISTORY = "raw/flights", "marts/fct_flights", "features/carrier_history"
@@ -60,7 +61,7 @@ def test_landed_days_are_followed_to_their_monitors_once(landed: Landing) -> Non
     for asset in FOLLOWED:
         times = landed.times_made(asset)
         assert {day: times[day] for day in (FIRST, SECOND)} == {FIRST: 1, SECOND: 1}, asset
-    assert {started_by(run) for run in landed.runs() if run.tags.get("mlops/started_by")} >= {
+    assert {started_by(run) for run in landed.runs()} >= {
         "arrivals",
         "flow_of_tables",
         "flow_of_data",
@@ -91,7 +92,7 @@ def test_a_broken_file_stops_its_own_day_and_comes_late_touching_only_what_looks
     assert failed.tags["dagster/partition"] == BROKEN
 
     before = counts(landed)
-    landed.drop_file("flights", BROKEN, of_day("flights", BROKEN))
+    land(landed.area, "flights", BROKEN)
     landed.wait(lambda: all(BROKEN in landed.made(asset) for asset in MONITORS))
     landed.settle()
 

@@ -14,6 +14,7 @@ import pytest
 from lake_tables import day, publish
 from ports import free_port
 
+from mlops_assets.components.backoff import RED_AFTER
 from mlops_assets.components.tag_rules import TagRules
 from mlops_assets.defs.automation import tags as tag_sensor
 from mlops_assets.defs.automation.tags import RULES, TagSourceError
@@ -236,7 +237,7 @@ def test_a_registry_that_is_down_is_shown_and_holds_up_no_tag_of_the_lake(
     told = tagging.tick()
     assert "Reading the tags in MLflow failed once" in told
     assert len(tagging.started()) == 1
-    for _ in range(tag_sensor.RED_AFTER - 1):
+    for _ in range(RED_AFTER - 1):
         now[0] += 3600
         tagging.tick()
     now[0] += 1

@@ -14,13 +14,11 @@ from mlops_assets.alerting.message import Message
 from mlops_assets.components import alert_delivery
 from mlops_assets.components.alarm_alerts import Alarms, monitors_of
 from mlops_assets.components.alert_delivery import Feed, Progress
+from mlops_assets.components.backoff import RED_AFTER
 from mlops_assets.components.failure_alerts import FailedRuns
 from mlops_assets.defs.resources import alert_channels, find_lake
 from mlops_assets.lake import LakeError
 from mlops_assets.settings import SettingsError, settings
-
-RED_AFTER = 3
-"""After so many failures in a row of a channel its sensor's ticks fail, which the UI shows red."""
 
 TICK_SECONDS = 30.0
 """So long a tick sends messages; Dagster gives it 60 s."""

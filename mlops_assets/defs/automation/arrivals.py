@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import dagster as dg
 
-from mlops_assets.components.backoff import Backoff
+from mlops_assets.components.backoff import RED_AFTER, Backoff
 from mlops_assets.components.raw_table import SCHEMA
 from mlops_assets.defs.automation.run_tags import started_by
 from mlops_assets.defs.raw import sources
@@ -21,8 +21,6 @@ NAME = "arrivals"
 
 RUNS_A_TICK = 50
 """A year that is put down at once is as many runs as it has days: a tick's worth queues at once."""
-
-TRIES_BEFORE_RED = 3
 
 NAMED, LOGGED = 5, 50
 
@@ -90,7 +88,7 @@ def arrivals(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     watch, now = Watch.of(sources.identity(settings()), context.cursor), time.time()
     if not watch.backoff.due(now):
         # A tick that raises keeps no cursor, so that no try may happen in it.
-        if watch.backoff.failures >= TRIES_BEFORE_RED:
+        if watch.backoff.failures >= RED_AFTER:
             raise SourceError(watch.trouble())
         return dg.SensorResult(skip_reason=watch.trouble())
     try:

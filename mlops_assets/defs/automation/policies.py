@@ -18,6 +18,7 @@ from mlops_assets.defs.automation import conditions
 from mlops_assets.defs.automation.conditions import Condition, Needs
 from mlops_assets.defs.raw.days import LOCAL_ZONE
 from mlops_assets.settings import settings
+from mlops_assets.tracking.results import MONITOR_PREFIX
 
 RAW = "raw"
 TABLES = "dbt"
@@ -81,7 +82,7 @@ def _of_problem(spec: dg.AssetSpec) -> Policy | None:
     """What holds of an asset of a machine-learning problem."""
     name = spec.key.path[-1]
     monthly = settings().monthly
-    if name.startswith("monitor_"):
+    if name.startswith(MONITOR_PREFIX):
         return Policy(conditions.following_flow(_needs(spec)), _daily(10))
     if name == "predictions":
         deployed = dg.AssetSelection.assets([*spec.key.path[:-1], "deployed_model"])

@@ -13,7 +13,7 @@ from typing import Any, Self, cast
 import dagster as dg
 
 from mlops_assets.components import backfills
-from mlops_assets.components.backoff import Backoff
+from mlops_assets.components.backoff import RED_AFTER, Backoff
 from mlops_assets.components.tag_rules import (
     LakeRule,
     ModelRule,
@@ -34,9 +34,6 @@ from mlops_assets.tracking.connection import TrackingError
 from mlops_assets.tracking.versions import TaggedVersion, tagged_versions
 
 RULES = TagRules.read(Path(__file__).with_name("tag_rules.yaml"), ROOT)
-
-RED_AFTER = 3
-"""After so many failures in a row of a source the sensor's ticks fail, which the UI shows red."""
 
 TAG = "mlops/tag"
 
