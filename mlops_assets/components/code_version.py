@@ -14,7 +14,8 @@ def code_version(*modules: str, declared: object = None) -> str:
     Args:
         modules: Whose source makes the asset; of a package every file, since a style sheet makes
             bytes as code does. Read from the files: no heavy library is imported for it.
-        declared: What else decides what the asset holds, told apart by its `repr`.
+        declared: What else decides what the asset holds, told apart by its `repr`. A set has
+            another one in every process: it would have the asset made anew at each start.
 
     Raises:
         ModuleNotFoundError: There is no such module.

@@ -247,11 +247,11 @@ class MlProblem(dg.Component, BaseModel):
             for view, features in wanted.items()
         ]
 
-    def _optional_tables(self, views: Sequence[FeatureView]) -> frozenset[str]:
+    def _optional_tables(self, views: Sequence[FeatureView]) -> tuple[str, ...]:
         joined = {view.table.rpartition("/")[2]: view.table for view in views}
         for place, name in enumerate(self.optional_views):
             self._declaration.require(["optional_views", place], "joined view", name, joined)
-        return frozenset(joined[name] for name in self.optional_views)
+        return tuple(sorted(joined[name] for name in self.optional_views))
 
     def _check_columns(
         self, tables: Mapping[str, Sequence[str]], training_set: TrainingSet

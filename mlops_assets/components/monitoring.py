@@ -55,6 +55,6 @@ def monitors(
         "performance": Performance(slices, probability),
         "drift": Drift(varying, probability),
         "concept": Concept(slices, outcomes, probability),
-        "quality": Quality(tuple(features), frozenset(dated), probability),
+        "quality": Quality(tuple(features), tuple(dated), probability),
         "freshness": Freshness(tuple(views), probability),
     }

@@ -72,7 +72,7 @@ class TrainingSet:
     months: int
     segment: str
     time_zone: str
-    optional: frozenset[str] = frozenset()
+    optional: tuple[str, ...] = ()
 
     @property
     def tables(self) -> list[str]:

@@ -41,7 +41,7 @@ class Quality:
     """
 
     features: tuple[str, ...]
-    dated: frozenset[str]
+    dated: tuple[str, ...]
     probability: float
 
     @property

@@ -1,6 +1,9 @@
 """What changes an asset's code version: all that decides its bytes, and nothing else."""
 
 import copy
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -57,6 +60,10 @@ def test_a_look_back_changes_the_code_version_of_its_own_view(manifest: MANIFEST
     assert changed(before, model_versions(manifest)) == {"route_history"}
 
 
+OF_FEATURES = ("monitor_drift", "monitor_quality", "monitor_freshness")
+MONITORS = (*OF_FEATURES, "monitor_performance", "monitor_concept")
+
+
 @pytest.mark.parametrize("macro", [LAKE_TABLE, "macro.mlops_assets.lake_files"])
 def test_what_writes_the_files_changes_the_code_version_of_every_model(
     manifest: MANIFEST, macro: str
@@ -109,13 +116,18 @@ def problem_versions(**declared: Any) -> dict[str, str | None]:
         ({"estimator": {"seed": 2013, "rounds": 7}}, {"model"}),
         (
             {"spine": {"features": ["carrier", "scheduled_departure_hour"]}},
-            {"training_set", "model"},
+            {"training_set", "model", "predictions", *MONITORS},
         ),
-        ({"feature_views": ["calendar"]}, {"training_set", "model"}),
+        (
+            {"feature_views": ["calendar"], "optional_views": []},
+            {"training_set", "model", "predictions", *OF_FEATURES},
+        ),
+        ({"optional_views": []}, {"training_set", "predictions"}),
         (
             {"spine": {"label": "is_cancelled"}},
-            {"training_set", "model", "evaluation_report", "champion"},
+            {"training_set", "model", "evaluation_report", "champion", "predictions", *MONITORS},
         ),
+        ({"monitors": {"slices": ["carrier"], "outcomes": []}}, set(MONITORS)),
         ({"owner": "team:b", "description": "b"}, set()),
     ],
 )
@@ -145,7 +157,9 @@ def edited(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
         ("evaluation_report", {"evaluation_report"}),
         ("champion", {"champion"}),
         ("problem_assets", {"model", "evaluation_report", "champion"}),
-        ("training_set", {"training_set", "model", "evaluation_report", "champion"}),
+        ("training_set", {"training_set", "model", "evaluation_report", "champion", "predictions"}),
+        ("deployment", {"deployed_model"}),
+        ("predictions", {"predictions"}),
     ],
 )
 def test_a_module_changes_the_code_versions_of_what_it_makes(
@@ -204,3 +218,23 @@ def test_a_module_that_is_missing_has_no_code_version() -> None:
 
 def test_what_makes_a_reports_bytes_is_recorded_with_it() -> None:
     assert {"environment/matplotlib", "environment/numpy"} <= environment().keys()
+
+
+def test_every_code_version_is_the_same_in_every_process(parsed_home: Path) -> None:
+    """One that is not has automation make the whole asset anew whenever the code is loaded."""
+    script = (
+        "from mlops_assets.definitions import defs; graph = defs().resolve_asset_graph(); "
+        "print(*sorted((key.to_user_string(), graph.get(key).code_version) "
+        "for key in graph.get_all_asset_keys()), sep='\\n')"
+    )
+    said = {
+        subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", script],
+            env={**os.environ, "MLOPS_HOME": str(parsed_home), "PYTHONHASHSEED": seed},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(said) == 1

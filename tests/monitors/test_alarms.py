@@ -20,7 +20,7 @@ FEATURES = ("weather__knots", "weather__pressure", "distance")
 
 CONCEPT = Concept(("carrier",), ("minutes",), PROBABILITY)
 DRIFT = Drift(FEATURES, PROBABILITY)
-QUALITY = Quality(FEATURES, frozenset(), PROBABILITY)
+QUALITY = Quality(FEATURES, (), PROBABILITY)
 PERFORMANCE = Performance(("carrier",), PROBABILITY)
 FRESHNESS = Freshness(("weather",), PROBABILITY)
 MONITORS = (CONCEPT, DRIFT, QUALITY, PERFORMANCE, FRESHNESS)

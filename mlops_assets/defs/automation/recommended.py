@@ -2,7 +2,6 @@
 
 RECOMMENDED = (
     "arrivals",
-    "daily_ingest",
     "flow_of_data",
     "flow_of_models",
     "flow_of_tables",
