@@ -55,7 +55,13 @@ class Message:
     resolved: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "reason", self.reason[:LONGEST_REASON])
+        # The name of a file can hold bytes that are no text: no channel takes them, and a message
+        # that none takes would hold up all that come after it.
+        for name in ("key", "title", "reason", "way_out"):
+            text = getattr(self, name).encode(errors="backslashreplace").decode()
+            object.__setattr__(self, name, text)
+        reason = self.reason.strip()[:LONGEST_REASON] or "No reason was given."
+        object.__setattr__(self, "reason", reason)
 
     @property
     def dedup_key(self) -> str:

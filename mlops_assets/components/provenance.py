@@ -81,16 +81,24 @@ def differences(recorded: Provenance, other: Provenance, partition: Partition) -
     Args:
         recorded: How it was made.
         other: How it was made again.
-        partition: The partition; inputs that were read for others are left out.
+        partition: The partition; inputs and files that were read for others are left out.
     """
     return [
-        *_changes("the source", recorded.sources, other.sources),
+        *_changes("the source", _also_in(other.sources, recorded.sources), other.sources),
         *_other_inputs(recorded.inputs_of(partition), other.inputs_of(partition)),
         *_changes("parameter", _flat(recorded.parameters), _flat(other.parameters)),
         *_changes("the config", _flat(recorded.config), _flat(other.config)),
         *_changes("the code of", recorded.code, other.code),
         *_changes("", recorded.environment, other.environment),
     ]
+
+
+def _also_in(now: Mapping[str, str], before: Mapping[str, str]) -> dict[str, str]:
+    """Of the files that were read before, those that are read now.
+
+    A step that read the files of many days, and is made again for one: the others tell nothing.
+    """
+    return {name: digest for name, digest in before.items() if name in now}
 
 
 def _named(metadata: Mapping[str, str], prefix: str) -> dict[str, str]:

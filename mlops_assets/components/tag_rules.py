@@ -209,8 +209,13 @@ def of_version(graph: dg.AssetGraph, rule: ModelRule, partition: str) -> Selecte
     """
     targets: Targets = {}
     unknown: list[str] = []
+    try:
+        named = Partition.from_path(partition)
+    except LakeError:
+        # Anybody can write the tag that says so: no reason to start nothing else.
+        return Selected({}, (repr(partition),))
     for asset in rule.assets:
-        known, others = _known(graph, asset, [Partition.from_path(partition)])
+        known, others = _known(graph, asset, [named])
         if known:
             targets[asset] = known
         unknown += others

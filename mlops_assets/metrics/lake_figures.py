@@ -8,7 +8,14 @@ from datetime import UTC, datetime
 
 from pydantic import ValidationError
 
-from mlops_assets.lake import Lake, LakeError, Partition, Snapshot, TablePartition
+from mlops_assets.lake import (
+    Lake,
+    LakeError,
+    Partition,
+    Snapshot,
+    TablePartition,
+    UnreachableLakeError,
+)
 from mlops_assets.lake.contents import Contents
 from mlops_assets.metrics.figures import Figure, gathered, named
 from mlops_assets.ml.samples import SAMPLES_FILE, Sample, Samples
@@ -29,6 +36,7 @@ class LakeFigures:
         self._rows: dict[str, int] = {}
         self._samples: dict[str, tuple[Sample, ...]] = {}
         self._unreadable: dict[str, str] = {}
+        self._unseen: set[str] = set()
 
     def read(self) -> list[Figure]:
         """The figures as of the base branch's head.
@@ -38,10 +46,13 @@ class LakeFigures:
         """
         contents = self._contents
         contents.follow()
+        # Cut off by a server that stops answering, what has changed is still to be looked at.
+        self._unseen |= contents.changed
         snapshot = Snapshot(self._lake, contents.commit)
-        for table in sorted(contents.changed):
+        for table in sorted(self._unseen):
             if contents.tables[table]:
                 self._look(snapshot, TablePartition(table, max(contents.tables[table])))
+            self._unseen.discard(table)
         return [*self._tables(), *self._monitors(), self._damaged()]
 
     def _look(self, snapshot: Snapshot, newest: TablePartition) -> None:
@@ -56,6 +67,8 @@ class LakeFigures:
                 self._samples[table] = Samples.from_json(
                     snapshot.read(newest, SAMPLES_FILE)
                 ).samples
+        except UnreachableLakeError:
+            raise
         except (LakeError, ValidationError) as error:
             # One table that somebody wrote by hand must not hide the figures of all the others.
             self._samples.pop(table, None)

@@ -47,6 +47,19 @@ POSTGRES, SQLITE = "postgresql", "sqlite"
 
 
 @dataclass(frozen=True)
+class _Changes:
+    """What changed in a table.
+
+    Attributes:
+        items: The days that did, or the table.
+        unusable: What is no day that exists, or bears no time, with the sentence that says so.
+    """
+
+    items: list[Item] = field(default_factory=list)
+    unusable: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Database:
     """A database with a table of the same name and columns for each of ours.
 
@@ -84,24 +97,20 @@ class Database:
         known: dict[str, str] = json.loads(cursor) if cursor else {}
         looks = {name: Progress.from_text(known.get(name, "")) for name in self.tables}
 
-        def changes(connection: sa.Connection) -> dict[str, list[Item]]:
+        def changes(connection: sa.Connection) -> dict[str, _Changes]:
             return {
                 name: self._changes(connection, table, looks[name].floor)
                 for name, table in self.tables.items()
             }
 
         found, now = self._patiently(changes, waits=()), time.time_ns()
-        unusable = {
-            item.name: reason
-            for items in found.values()
-            for item in items
-            if (reason := self._reason(item.name)) is not None
-        }
+        unusable: dict[str, str] = {}
         taken: list[Item] = []
         waiting = 0
-        for name, items in found.items():
-            usable = [item for item in items if item.name not in unusable]
-            new, more, looks[name] = looks[name].take(usable, now=now, limit=limit - len(taken))
+        for name, changed in found.items():
+            unusable |= changed.unusable
+            items = changed.items
+            new, more, looks[name] = looks[name].take(items, now=now, limit=limit - len(taken))
             taken += new
             waiting += more
         reached = json.dumps({name: progress.text for name, progress in looks.items()})
@@ -130,7 +139,7 @@ class Database:
             )
         return pa.concat_tables(batches)
 
-    def _changes(self, connection: sa.Connection, table: Table, floor: int) -> list[Item]:
+    def _changes(self, connection: sa.Connection, table: Table, floor: int) -> _Changes:
         import sqlalchemy as sa
 
         days = [] if table.days is None else list(table.days.parts)
@@ -150,25 +159,30 @@ class Database:
             # All rows of a day that was touched: an older time that is committed late shows in
             # their number.
             statement = statement.select_from(theirs.join(touched, same)).group_by(*parts)
-        found = []
-        for row in connection.execute(statement):
-            *day, when, count = row
+        found = _Changes()
+        for *day, when, count in connection.execute(statement):
             if when is None:
                 continue
-            name = "/".join([table.table, *([_day(day)] if day else [])])
-            stamp = round(_instant(when).timestamp() * 1e6) * 1000
-            found.append(Item(stamp, name, str(count)))
+            told = "-".join(f"{part:02}" if isinstance(part, int) else str(part) for part in day)
+            name = "/".join([table.table, *([told] if day else [])])
+            if day and (_date(day) is None or _date(day) not in self.span):
+                found.unusable[name] = (
+                    f"{self._place(table.table)} has rows of {told}, which is no day of "
+                    f"{self.span}."
+                )
+                continue
+            try:
+                stamp = round(_instant(when).timestamp() * 1e6) * 1000
+            except (ValueError, TypeError, OverflowError):
+                # One such row must not hold up the days of all others.
+                found.unusable[name] = (
+                    f"{self._place(table.table)} has {self.cursor_column} {when!r} in its newest "
+                    f"row{f' of {told}' if day else ''}, which is no time. Correct it, or name a "
+                    "column of times in MLOPS_SOURCE_CURSOR."
+                )
+                continue
+            found.items.append(Item(stamp, name, str(count)))
         return found
-
-    def _reason(self, name: str) -> str | None:
-        """Why rows belong to no partition; None if they belong to one."""
-        table, _, day = name.partition("/")
-        try:
-            if not day or date.fromisoformat(day) in self.span:
-                return None
-        except ValueError:
-            pass
-        return f"{self._place(table)} has rows of {day}, which is no day of {self.span}."
 
     def _reflected(
         self, connection: sa.Connection, name: str, columns: Collection[str]
@@ -280,11 +294,12 @@ class Database:
 
         try:
             url = sa.make_url(self.url)
-        except sa.exc.ArgumentError as error:
+        except (sa.exc.ArgumentError, ValueError):
+            # What such an error repeats can be a part of a password.
             raise SourceError(
                 "MLOPS_SOURCE is no URL of a database. Write it as <kind>://<user>@<host>/<name>."
-            ) from error
-        if url.password is not None:
+            ) from None
+        if url.password is not None or any("password" in name.lower() for name in url.query):
             raise SourceError(
                 "MLOPS_SOURCE holds a password, which logs would show. Set MLOPS_SOURCE_PASSWORD "
                 "instead."
@@ -385,9 +400,12 @@ def _instant(value: Any) -> datetime:  # noqa: ANN401 - as the driver gives it
     return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-def _day(parts: Sequence[Any]) -> str:
-    year, month, day = map(int, parts)
-    return f"{year:04}-{month:02}-{day:02}"
+def _date(parts: Sequence[Any]) -> date | None:
+    """The day that three numbers name; None if they name none."""
+    try:
+        return date(*map(int, parts))
+    except (ValueError, TypeError, OverflowError):
+        return None
 
 
 def _of(rows: Rows, day: date) -> pa.Table:

@@ -28,6 +28,12 @@ PORTS = {"http": 80, "https": 443}
 
 AGENT = "mlops-assets"
 
+UNICAST = ipaddress.IPv6Network("2000::/3")
+"""All of IPv6 that the internet routes."""
+
+CARRIES_IPV4 = ipaddress.IPv6Network("2002::/16")
+"""6to4: bits 16 to 48 are any IPv4 address, a private one too."""
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -47,10 +53,17 @@ class Origin:
         try:
             parts = urlsplit(url)
             port = parts.port
+            # A name that no resolver takes, a redirect's too, is no fault of the network.
+            (parts.hostname or "").encode("idna")
         except ValueError as error:
-            raise SourceError(f"{url} is no address ({error}). Correct it.") from error
-        if parts.scheme not in PORTS or not parts.hostname or parts.username:
-            raise SourceError(f"{url} is no address of a file on a web server. Correct it.")
+            raise SourceError(f"{_shown(url)} is no address ({error}). Correct it.") from error
+        if parts.username is not None:
+            raise SourceError(
+                f"{_shown(url)} is no address that is asked: it holds a name or a password, which "
+                "logs would show. Use a server that is public."
+            )
+        if parts.scheme not in PORTS or not parts.hostname:
+            raise SourceError(f"{_shown(url)} is no address of a file on a web server. Correct it.")
         return cls(parts.scheme, parts.hostname, port or PORTS[parts.scheme])
 
 
@@ -70,8 +83,12 @@ class Patience:
 def is_public(address: str) -> bool:
     """Whether an IP address belongs to the internet, and to no network of ours."""
     found = ipaddress.ip_address(address.partition("%")[0])
-    mapped = getattr(found, "ipv4_mapped", None)
-    found = mapped or found
+    if isinstance(found, ipaddress.IPv6Address):
+        if found.ipv4_mapped is None:
+            # Python calls global what carries an IPv4 address to a gateway that unpacks it, such as
+            # 64:ff9b::10.0.0.1, and the site-local addresses of old.
+            return found in UNICAST and found not in CARRIES_IPV4 and found.is_global
+        return is_public(str(found.ipv4_mapped))
     return found.is_global and not found.is_multicast
 
 
@@ -217,6 +234,13 @@ def _pool(origin: Origin, address: str, patience: Patience) -> HTTPConnectionPoo
         server_hostname=origin.host,
         assert_hostname=origin.host,
     )
+
+
+def _shown(url: str) -> str:
+    """An address without the name and password that it may hold."""
+    scheme, _, rest = url.partition("://")
+    server, slash, path = rest.partition("/")
+    return f"{scheme}://{server.rpartition('@')[2]}{slash}{path}" if rest else url
 
 
 def _words(error: BaseException) -> str:

@@ -133,8 +133,8 @@ class LandingArea:
     def _reason(self, name: str, it: StoredFile) -> str | None:
         """Why a file belongs to no partition; None if it belongs to one."""
         place = self.storage.place(name)
-        if it.linked:
-            return f"{place!r} is a link. Put the file itself there."
+        if it.fault:
+            return f"{place!r} {it.fault}"
         if self._partition(name) is not None:
             return None
         found = _DAY.fullmatch(name) or _WHOLE.fullmatch(name)

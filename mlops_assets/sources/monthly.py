@@ -99,10 +99,19 @@ class MonthlyArchives:
         now = time.time()
         if not looks.backlog and now < looks.asked + LOOK_SECONDS:
             return News(cursor=cursor)
-        versions = {
-            f"{month:%Y-%m}": version_at(self._url(month), GLANCE)
-            for month, _ in _months(self.span)
-        }
+        versions: dict[str, str | None] = {}
+        unusable: dict[str, str] = {}
+        for month, _ in _months(self.span):
+            name = f"{month:%Y-%m}"
+            try:
+                versions[name] = version_at(self._url(month), GLANCE)
+            except SourceUnavailableError:
+                raise
+            except SourceError as error:
+                # Object stores answer 403 for what is not there: other months are.
+                versions[name], unusable[name] = None, str(error)
+        if len(unusable) == len(versions):
+            raise SourceError(next(iter(unusable.values())))
         new = [
             (day, version)
             for day in self.span
@@ -112,7 +121,7 @@ class MonthlyArchives:
         done = looks.done | {f"{day:%Y-%m}": [version, f"{day}"] for day, version in taken}
         reached = _Looks(done, now, backlog=waiting > 0)
         arrivals = [Arrival(self.table, day, version) for day, version in taken]
-        return News(arrivals, reached.text, waiting)
+        return News(arrivals, reached.text, waiting, unusable)
 
     def _month(self, table: Table, rule: Days, month: date, wanted: DayWindow) -> Rows:
         import pyarrow as pa

@@ -31,6 +31,9 @@ REST_SECONDS = 3.0
 
 DEPTH = 4
 
+_LINK = "is a link. Put the file itself there."
+_CLOSED = "is a folder that may not be looked into. Correct its permissions, or take it away."
+
 Group = Callable[[str], str | None]
 """What a file belongs to, by its name; None if to nothing."""
 
@@ -42,12 +45,12 @@ class StoredFile:
     Attributes:
         changed: When its content came to be there, nanoseconds since 1970.
         fingerprint: What tells this content from any other of the same name.
-        linked: Whether it is a link to something else.
+        fault: Why it is not read whatever it is called, as a sentence goes on after its name.
     """
 
     changed: int
     fingerprint: str
-    linked: bool = False
+    fault: str = ""
 
 
 @dataclass(frozen=True)
@@ -307,7 +310,7 @@ def _by_time(
 ) -> Changes:
     of_group: dict[str, list[tuple[str, StoredFile]]] = {}
     for name, it in sorted(files.items()):
-        found = None if it.linked else group(name)
+        found = None if it.fault else group(name)
         if found is not None:
             of_group.setdefault(found, []).append((name, it))
     items = [
@@ -333,13 +336,20 @@ def _walk(folder: Path, above: str, depth: int) -> Iterator[tuple[str, StoredFil
             except FileNotFoundError:
                 continue  # taken away, or renamed, since the folder was listed
             if stat.S_ISDIR(found.st_mode) and depth > 0:
-                yield from _walk(Path(entry.path), f"{name}/", depth - 1)
+                try:
+                    yield from _walk(Path(entry.path), f"{name}/", depth - 1)
+                except FileNotFoundError:
+                    continue
+                except PermissionError:
+                    # As lost+found is on a volume of its own: no reason to read nothing else.
+                    yield name, StoredFile(found.st_ctime_ns, "", _CLOSED)
                 continue
             # The time of change cannot be set: a copy that keeps the times of its original would
             # otherwise land in the past, behind what was seen.
             changed = max(found.st_mtime_ns, found.st_ctime_ns)
             fingerprint = f"{found.st_size}-{found.st_mtime_ns}-{found.st_ctime_ns}"
-            yield name, StoredFile(changed, fingerprint, linked=stat.S_ISLNK(found.st_mode))
+            fault = _LINK if stat.S_ISLNK(found.st_mode) else ""
+            yield name, StoredFile(changed, fingerprint, fault)
 
 
 def _finished(name: str) -> bool:

@@ -59,6 +59,15 @@ def test_nothing_in_a_message_can_call_everybody_or_hide_a_link() -> None:
         assert not any(mark in shown for mark in ("<", ">", "@here", "@All"))
 
 
+def test_a_name_that_is_no_text_and_a_missing_reason_are_sent_all_the_same() -> None:
+    odd = replace(BROKEN, key="run \udcff", title="flights/\udcff.csv was not made", reason=" ")
+    with receiver() as chat:
+        Webhook(SecretStr(chat.url)).send(odd)
+        PagerDuty(SecretStr("key"), chat.url).send(odd)
+    assert "\\udcff.csv" in chat.taken[0]["text"]
+    assert "No reason was given." in mail(odd, *MINE).get_content()
+
+
 def test_a_message_stays_within_what_a_chat_takes() -> None:
     long = replace(BROKEN, reason="<" * 100_000, title="x" * 5_000, partitions=("2013",) * 10_000)
     for block in payload(long)["blocks"]:

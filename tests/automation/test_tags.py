@@ -215,6 +215,15 @@ def test_a_version_that_does_not_come_from_the_lake_is_told(tagging: Tagging) ->
     assert not tagging.started()
 
 
+def test_a_version_whose_partition_is_no_name_holds_up_no_other(tagging: Tagging) -> None:
+    tagging.tick()
+    tagging.version("flight_delay.JFK", "../elsewhere", evaluate="again")
+    tagging.version("flight_delay.LGA", "month=2013-05/origin=LGA", evaluate="again")
+    told = tagging.tick()
+    assert "Not known here: '../elsewhere'" in told
+    assert "flight_delay.LGA@1 evaluate=again starts" in told
+
+
 def test_a_registry_that_is_down_is_shown_and_holds_up_no_tag_of_the_lake(
     tagging: Tagging, monkeypatch: pytest.MonkeyPatch
 ) -> None:

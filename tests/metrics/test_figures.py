@@ -18,7 +18,14 @@ from ports import free_port
 from prometheus_client.parser import text_string_to_metric_families
 
 from mlops_assets.cli.program import exit_code
-from mlops_assets.lake import Lake, LakeError, Partition, TablePartition
+from mlops_assets.lake import (
+    Lake,
+    LakeError,
+    Partition,
+    Snapshot,
+    TablePartition,
+    UnreachableLakeError,
+)
 from mlops_assets.lake.contents import Contents
 from mlops_assets.metrics import exposition, lake_figures
 from mlops_assets.metrics.exposition import Exposition
@@ -83,6 +90,22 @@ def test_only_what_changed_is_read_again(lake: Lake, monkeypatch: pytest.MonkeyP
     assert found["mlops_drift_psi"] == {("a", "flight_delay"): 0.1}
     assert found["mlops_monitor_alarms"]["flight_delay", "drift"] == 0
     assert "mlops_drift_alarm" not in found
+
+
+def test_a_lake_that_goes_down_amid_a_look_is_looked_at_again(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure(lake, "2013-06-14", MEASURED, "tx-1")
+    figures = LakeFigures(lake)
+
+    def gone(*_: object) -> bytes:
+        raise UnreachableLakeError("the lake does not answer")
+
+    with monkeypatch.context() as down:
+        down.setattr(Snapshot, "read", gone)
+        with pytest.raises(UnreachableLakeError):
+            figures.read()
+    assert values(figures.read()) == values(LakeFigures(lake).read())
 
 
 def test_a_monitor_that_cannot_be_read_hides_no_other(lake: Lake) -> None:

@@ -196,6 +196,27 @@ def test_rows_of_no_day_that_exists_are_named(keeper: Keeper) -> None:
 
 
 @pytest.mark.parametrize(
+    ("column", "value", "told"),
+    [
+        ("updated_at", "not a time", "has updated_at 'not a time' in its newest row of 2013-01-01"),
+        ("day", "x", "has rows of 2013-01-x, which is no day of 2013"),
+    ],
+)
+def test_a_row_whose_day_or_time_is_none_holds_up_no_other_day(
+    sqlite: Keeper, column: str, value: str, told: str
+) -> None:
+    before = {it.day for it in sqlite.source.arrivals("", limit=50).arrivals}
+    sqlite.execute(
+        sa.text(f"update weather set {column} = :value where day = 1 and hour = 5"),
+        {"value": value},
+    )
+    news = sqlite.source.arrivals("", limit=50)
+    assert {it.day for it in news.arrivals} == before
+    [reason] = news.unusable.values()
+    assert told in reason
+
+
+@pytest.mark.parametrize(
     ("change", "told"),
     [
         ("drop table flights", "table flights does not exist"),
@@ -294,6 +315,8 @@ def test_a_database_that_is_down_is_unavailable_and_its_password_is_not_shown(
     ("url", "told"),
     [
         ("postgresql://me:secret@127.0.0.1/db", "Set MLOPS_SOURCE_PASSWORD instead"),
+        ("postgresql://me@127.0.0.1/db?password=secret", "Set MLOPS_SOURCE_PASSWORD instead"),
+        ("postgresql://me@127.0.0.1:secret/db", "is no URL of a database"),
         ("oracle://me@127.0.0.1/db", "needs the package"),
         ("nonsense://me@127.0.0.1/db", "is of no kind of database that is known"),
     ],

@@ -320,6 +320,11 @@ def test_only_this_machine_is_spoken_to_without_encryption() -> None:
         "fc00::1",
         "::ffff:10.0.0.1",
         "::",
+        "::127.0.0.1",
+        "64:ff9b::10.0.0.1",
+        "64:ff9b:1::10.0.0.1",
+        "2002:a00:1::1",
+        "fec0::1",
     ],
 )
 def test_addresses_of_ones_own_network_are_not_public(address: str) -> None:
@@ -327,8 +332,23 @@ def test_addresses_of_ones_own_network_are_not_public(address: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["ftp://example.org/x", "https:///x", "https://a:b@example.org/x", "http://x:y/z"]
+    "address", ["93.184.216.34", "2606:2800:21f:cb07:6820:80da:af6b:8b2c", "::ffff:93.184.216.34"]
+)
+def test_addresses_of_the_internet_are_public(address: str) -> None:
+    assert is_public(address)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "ftp://example.org/x",
+        "https:///x",
+        "https://a:secret@example.org/x",
+        "http://a:secret@x:y/z",
+        "https://a..b/x",
+    ],
 )
 def test_what_is_no_address_of_a_file_is_refused(address: str, tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="is no address"):
+    with pytest.raises(SourceError, match="is no address") as refused:
         download(address, tmp_path, QUICK)
+    assert "secret" not in str(refused.value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import zipfile
 from datetime import date
 from pathlib import Path
@@ -12,7 +13,8 @@ import pytest
 from landed_files import content_of, land
 
 from mlops_assets.defs.raw.contracts import CONTRACTS, FLIGHTS, PLANES, WEATHER
-from mlops_assets.defs.raw.sources import SPAN, bundled_directory, folder
+from mlops_assets.defs.raw.sources import SPAN, bundled_directory, configured, folder
+from mlops_assets.settings import Settings
 from mlops_assets.sources.errors import SourceError, SourceUnavailableError
 from mlops_assets.sources.landing import LandingArea
 from mlops_assets.sources.source import Rows
@@ -120,6 +122,26 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
     assert "is a link" in news.unusable["flights/2013-01-01.csv"]
 
 
+def test_a_folder_that_may_not_be_looked_into_holds_up_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    land(tmp_path, "flights", "2013-01-01", rows=5)
+    (tmp_path / "lost+found").mkdir()
+    scan = os.scandir
+
+    def refused(folder: Path) -> object:
+        # Whoever runs this may be root, to whom no folder is closed.
+        if folder.name == "lost+found":
+            raise PermissionError(13, "Permission denied")
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    news = local(tmp_path).arrivals("", limit=9)
+    assert [arrival.day for arrival in news.arrivals] == [FIRST]
+    assert "may not be looked into" in news.unusable["lost+found"]
+    assert read(tmp_path).table.num_rows == 5
+
+
 def test_whole_tables_are_read_from_here_if_they_are_here(tmp_path: Path) -> None:
     elsewhere = local(tmp_path).read(PLANES, None)
     assert elsewhere.table.num_rows == 3322
@@ -155,6 +177,13 @@ def test_any_store_of_fsspec_is_a_landing_area(tmp_path: Path, scheme: str) -> N
     assert replaced.fingerprint != first.arrivals[0].fingerprint
     absent = remote.read(FLIGHTS, DayWindow(SECOND, SECOND)).refused[SECOND]
     assert f"no file {address}/flights/2013-01-02.csv" in absent
+
+
+def test_an_address_with_a_password_is_refused_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLOPS_LANDING", "sftp://me:secret@files.example.org/landing")
+    with pytest.raises(SourceError, match="FSSPEC_SFTP_PASSWORD") as refused:
+        configured(Settings())
+    assert "secret" not in str(refused.value)
 
 
 def test_a_store_that_needs_another_package_names_it() -> None:

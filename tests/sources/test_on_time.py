@@ -157,6 +157,16 @@ def test_days_of_months_arrive_as_they_are_published_or_replaced(
     assert look(cursor, 1)[0] == [FIRST]
 
 
+def test_a_month_that_is_refused_holds_up_no_other(
+    server: WebServer, source: MonthlyArchives
+) -> None:
+    server.files[JANUARY] = server.files[FEBRUARY] = b"there"
+    server.statuses[FEBRUARY] = [403]
+    news = source.arrivals("", limit=99)
+    assert len(news.arrivals) == 31
+    assert "is not given to us (403)" in news.unusable["2013-02"]
+
+
 def test_a_server_is_not_asked_every_tick(server: WebServer, source: MonthlyArchives) -> None:
     cursor = source.arrivals("", limit=9).cursor
     asked = len(server.asked)

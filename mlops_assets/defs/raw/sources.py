@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import re
 from datetime import date
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -26,6 +27,9 @@ from mlops_assets.sources.monthly import MonthlyArchives
 from mlops_assets.sources.source import Source
 from mlops_assets.sources.storage import LakeStorage, LocalStorage, RemoteStorage, Storage
 from mlops_assets.sources.window import DayWindow
+
+PASSWORD = re.compile(r"://[^/@]*:[^/]*@")
+"""What an address that holds a password looks like."""
 
 SPAN = DayWindow(date(2013, 1, 1), date(2013, 12, 31))
 """The days that the data covers; no row of it may lie outside."""
@@ -100,6 +104,12 @@ def _storage(found: Settings, landing: Path | str) -> Storage:
     if isinstance(landing, Path):
         return LocalStorage(landing)
     address = urlsplit(landing)
+    if PASSWORD.search(landing):
+        scheme = address.scheme.upper()
+        raise SourceError(
+            "MLOPS_LANDING holds a password, which logs would show. Take it out, and give it as "
+            f"its store does, or as FSSPEC_{scheme}_PASSWORD."
+        )
     if address.scheme != "lakefs":
         return RemoteStorage(landing)
     prefix = address.path.strip("/")
