@@ -77,7 +77,7 @@ def nearest_limits(title: str, findings: Sequence[Finding], unit: str) -> Iterat
         yield Bars(
             title,
             f"The {min(len(ranked), MOST_BARS)} of {len(ranked)} {unit} that lie nearest to their "
-            "limit, which is 1; a bar beyond it is red.",
+            "limit, which is 1; a bar beyond it stands out.",
             [(found.caption, found.share_of_limit) for found in ranked[:MOST_BARS]],
         )
 

@@ -32,23 +32,6 @@ def contents(found: Landing, days: set[str]) -> Contents:
     }
 
 
-def repeated(found: Landing, asset: str, days: set[str]) -> int:
-    """How often runs made partitions of an asset whose content was there already."""
-    records = found.instance.fetch_materializations(
-        dg.AssetKey(asset.split("/")), limit=100_000
-    ).records
-    versions: dict[str, dict[str, str]] = {}
-    for record in reversed(records):
-        made = record.asset_materialization
-        assert made is not None
-        # A range is recorded once more for the whole run, in Dagster's own version.
-        if made.partition in days and "dagster/data_version" in (made.tags or {}):
-            versions.setdefault(made.partition, {})[record.run_id] = made.tags[
-                "dagster/data_version"
-            ]
-    return sum(len(runs) - len(set(runs.values())) for runs in versions.values())
-
-
 def land(home: Path, definitions: dg.Definitions, days: list[str], kills: int) -> Contents:
     """Land days one by one; returns what is there in the end, and prints how it went."""
     draw = random.Random(2013)
@@ -67,7 +50,7 @@ def land(home: Path, definitions: dg.Definitions, days: list[str], kills: int) -
         found.wait(lambda: set(days) <= found.made(PREDICTIONS))
         found.settle()
         statuses = Counter(run.status.value for run in found.runs())
-        again = {asset: repeated(found, asset, set(days)) for asset in FOLLOWED}
+        again = {asset: found.repeated(asset, days) for asset in FOLLOWED}
         print(
             f"\n{kills} kills: {len(days)} days in {time.monotonic() - began:.0f} s; runs "
             f"{dict(statuses)}; partitions made again with the same content "

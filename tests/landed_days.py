@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -168,6 +168,19 @@ class Landing:
         records = self.instance.fetch_materializations(asset_key(asset), limit=10_000).records
         made = {(record.partition_key, record.run_id) for record in records}
         return Counter(partition for partition, _ in made if partition is not None)
+
+    def repeated(self, asset: str, days: Collection[str]) -> int:
+        """How often runs made partitions of an asset whose content was there already."""
+        records = self.instance.fetch_materializations(asset_key(asset), limit=100_000).records
+        versions: dict[str, dict[str, str]] = {}
+        for record in reversed(records):
+            made = record.asset_materialization
+            assert made is not None
+            # A range is recorded once more for the whole run, in Dagster's own version.
+            version = (made.tags or {}).get("dagster/data_version")
+            if made.partition in days and version is not None:
+                versions.setdefault(made.partition, {})[record.run_id] = version
+        return sum(len(runs) - len(set(runs.values())) for runs in versions.values())
 
     def versions(self, asset: str) -> dict[str, str]:
         """The content of each partition that the base branch holds, by its path."""
