@@ -34,7 +34,7 @@ BEFORE = ("2013-01-01", "2013-04-01")
 """The days that are there before any lands, of each 20th flight."""
 BEFORE_DAYS = 91
 
-PATIENCE_SECONDS = 900
+PATIENCE_SECONDS = 1500
 QUIET_SECONDS = 100
 """Nothing is under way and nothing begins for so long: the night comes every minute here."""
 

@@ -15,7 +15,7 @@ from mlops_assets.components.code_version import code_version
 from mlops_assets.components.deployment import deploy
 from mlops_assets.components.deployment import show as show_deployment
 from mlops_assets.components.predictions import Scoring
-from mlops_assets.components.problem_assets import ProblemAssets, named
+from mlops_assets.components.problem_assets import OPTIONAL, ProblemAssets, named
 from mlops_assets.lake import Lake, Manifest, Partition, Snapshot
 from mlops_assets.tracking.results import (
     CHAMPION,
@@ -62,7 +62,8 @@ class PredictionAssets:
             ),
             deps=[
                 dg.AssetDep(assets.key(CHAMPION), partition_mapping=assets.month_before()),
-                assets.key(MODEL),
+                # Read where no champion was decided before.
+                dg.AssetDep(assets.key(MODEL), metadata={OPTIONAL: True}),
             ],
             partitions_def=assets.partitions,
             backfill_policy=dg.BackfillPolicy.single_run(),

@@ -72,3 +72,49 @@ def test_days_are_mapped_to_the_same_days_where_dagster_knows_of_no_dependency()
             DAYS.subset_with_partition_keys(["2013-06-05"]), DAYS, DAYS
         )
         assert list(mapped.partitions_subset.get_partition_keys()) == ["2013-06-05"]
+
+
+def deployments() -> History:
+    """By days in place of months: who is in force on a day was decided the day before."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        before = dg.TimeWindowPartitionMapping(
+            start_offset=-1, end_offset=-1, allow_nonexistent_upstream_partitions=True
+        )
+    champion, model = dg.AssetKey("champion"), dg.AssetKey("model")
+    return History(
+        [
+            asset("model"),
+            asset("champion"),
+            asset(
+                "deployed",
+                conditions.deploying(conditions.Needs(optional=[model])),
+                deps=[dg.AssetDep(champion, partition_mapping=before), model],
+            ),
+        ]
+    )
+
+
+def asked(found: History) -> set[tuple[str, str | None]]:
+    return found.tick() | found.tick()
+
+
+def test_a_deployment_waits_for_the_champion_before_it_and_not_for_its_own_model() -> None:
+    found = deployments()
+    assert asked(found) == set()
+
+    found.arrives("champion", "a", "2013-06-01")
+
+    assert asked(found) == {("deployed", "2013-06-02")}
+    found.arrives("deployed", "a", "2013-06-02")
+    found.arrives("champion", "a", "2013-06-02")
+    assert asked(found) == {("deployed", "2013-06-03")}
+
+
+def test_the_first_deployment_waits_for_its_own_model() -> None:
+    found = deployments()
+    assert asked(found) == set()
+
+    found.arrives("model", "a", "2013-06-01")
+
+    assert asked(found) == {("deployed", "2013-06-01")}

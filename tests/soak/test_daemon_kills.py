@@ -42,7 +42,7 @@ def land(home: Path, definitions: dg.Definitions, days: list[str], kills: int) -
         found.start()
         for place, day in enumerate(days):
             found.drop(day)
-            time.sleep(draw.uniform(1, 20))
+            time.sleep(draw.uniform(1, 12))
             if place in struck:
                 found.kill()
                 time.sleep(draw.uniform(0, 3))

@@ -1,8 +1,8 @@
 """When partitions are asked for without a hand: each condition with the consequence that it avoids.
 
-A leaf, which imports Dagster alone and is made of Dagster's own conditions alone: the daemon
-evaluates those itself, and its UI shows of each partition which of the parts below held. Which
-asset has which condition does not belong here.
+A leaf, made of Dagster's own conditions alone: the daemon evaluates those itself, and its UI shows
+of each partition which of the parts below held. Which asset has which condition does not belong
+here.
 
 Dagster's `eager()` is none of them. It starts work on identical content, passes checks that failed
 in a run of their own, looks at the latest time window alone, and loses what changes while its
@@ -220,6 +220,19 @@ def flow(needs: Needs = ALL) -> Condition:
         needs: What it cannot be made without.
     """
     return settled(waiting(needs) & possible(needs), FLOWS)
+
+
+def deploying(needs: Needs) -> Condition:
+    """As soon as something is to be made and can be, of any one input at least.
+
+    A month's deployment needs the champion before it, or else, in the first month, the month's own
+    model. Waiting for both, a month would be scored when it is over.
+
+    Args:
+        needs: What it cannot be made without.
+    """
+    there = dg.AutomationCondition.any_deps_match(~dg.AutomationCondition.missing())
+    return (flow(needs) & there.with_label("an input is there")).with_label(FLOWS)
 
 
 def scoring(unmoved_by: dg.AssetSelection, needs: Needs = ALL) -> Condition:

@@ -92,7 +92,7 @@ def _of_problem(spec: dg.AssetSpec) -> Policy | None:
         "model": conditions.trained(monthly, LOCAL_ZONE),
         "evaluation_report": conditions.following_flow(),
         "champion": conditions.following_flow(),
-        "deployed_model": conditions.flow(),
+        "deployed_model": conditions.deploying(Needs(optional=_optional(spec))),
     }
     return Policy(found[name], _monthly()) if name in found else None
 
