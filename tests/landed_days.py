@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO
 
 import dagster as dg
+import pytest
 from command_line import COMMAND
 from installation import DAILY, WHOLE, Installation, asset_key, installed, reading
 from landed_files import content_of, land
@@ -27,7 +28,7 @@ from made_up_month import MONTH, publish_training_set
 from small_source import small_source
 
 from mlops_assets.defs.automation.run_tags import STARTED_BY
-from mlops_assets.settings import ROOT
+from mlops_assets.settings import ROOT, settings
 
 ORIGINS = ("EWR", "JFK", "LGA")
 BEFORE = ("2013-01-01", "2013-04-01")
@@ -83,6 +84,15 @@ class Landing:
             # Features are made at night: here every minute is one.
             "MLOPS_NIGHTLY": "* * * * *",
         }
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Take raw data from the landing area in this process too."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("MLOPS_LANDING", str(self.area))
+            settings.cache_clear()
+            yield
+        settings.cache_clear()
 
     def drop(self, day: str, change: Callable[[str, str], str] = lambda _, text: text) -> None:
         """Drop the files of a day, each whole or not at all.

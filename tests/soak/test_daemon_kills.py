@@ -9,9 +9,11 @@ from pathlib import Path
 import dagster as dg
 import pytest
 from installation import FEATURES, MARTS, RAW, copied
-from landed_days import Landing, landing, prepare
+from landed_days import ORIGINS, Landing, landing, prepare
+from made_up_month import MONTH
 
-PREDICTIONS = "flight_delay/predictions"
+PREDICTIONS, DEPLOYED = "flight_delay/predictions", "flight_delay/deployed_model"
+NEXT_MONTH = "2013-05"
 FOLLOWED = (*RAW, *MARTS, *FEATURES, PREDICTIONS)
 FIRST = date(2013, 4, 2)
 DAYS = 30
@@ -32,31 +34,38 @@ def contents(found: Landing, days: set[str]) -> Contents:
     }
 
 
-def land(home: Path, definitions: dg.Definitions, days: list[str], kills: int) -> Contents:
-    """Land days one by one; returns what is there in the end, and prints how it went."""
+def land(found: Landing, days: list[str]) -> None:
+    """Land days one by one, and kill the daemon after some of them."""
     draw = random.Random(2013)
-    struck = set(draw.sample(range(len(days)), kills))
-    began = time.monotonic()
-    with landing(home, definitions) as found:
-        found.switch_on()
-        found.start()
-        for place, day in enumerate(days):
+    struck = set(draw.sample(range(len(days)), KILLS))
+    found.switch_on()
+    found.start()
+    for place, day in enumerate(days):
+        found.drop(day)
+        time.sleep(draw.uniform(1, 12))
+        if place in struck:
+            found.kill()
+            time.sleep(draw.uniform(0, 3))
+            found.start()
+    found.wait(lambda: set(days) <= found.made(PREDICTIONS))
+    found.settle()
+
+
+def built(home: Path, definitions: dg.Definitions, days: list[str]) -> Contents:
+    """What the same files give where nothing is killed, nor anything else goes on."""
+    with landing(home, definitions) as found, found.reading():
+        for day in days:
             found.drop(day)
-            time.sleep(draw.uniform(1, 12))
-            if place in struck:
-                found.kill()
-                time.sleep(draw.uniform(0, 3))
-                found.start()
-        found.wait(lambda: set(days) <= found.made(PREDICTIONS))
-        found.settle()
-        statuses = Counter(run.status.value for run in found.runs())
-        again = {asset: found.repeated(asset, days) for asset in FOLLOWED}
-        print(
-            f"\n{kills} kills: {len(days)} days in {time.monotonic() - began:.0f} s; runs "
-            f"{dict(statuses)}; partitions made again with the same content "
-            f"{ {asset: times for asset, times in again.items() if times} }"
-        )
-        assert not any(again[asset] for asset in (*RAW, *MARTS))
+        span = (days[0], days[-1])
+        made = found.installation
+        assert made.materialize((*RAW, *MARTS), span).success
+        assert made.materialize(FEATURES, span).success
+        models = "flight_delay/evaluation_report", "flight_delay/champion"
+        for origin in ORIGINS:
+            assert made.materialize(models, f"{MONTH}|{origin}").success
+            for month in (MONTH, NEXT_MONTH):
+                assert made.materialize([DEPLOYED], f"{month}|{origin}").success
+        assert made.materialize([PREDICTIONS], span).success
         return contents(found, set(days))
 
 
@@ -70,8 +79,19 @@ def test_twenty_kills_of_the_daemon_while_thirty_days_land_leave_what_no_kill_le
     prepare(prepared, definitions)
     undisturbed = copied(prepared, tmp_path / "undisturbed" / "home")
     killed = copied(prepared, tmp_path / "killed" / "home")
+    began = time.monotonic()
 
-    expected = land(undisturbed, definitions, days, kills=0)
+    with landing(killed, definitions) as found:
+        land(found, days)
+        left = contents(found, set(days))
+        statuses = Counter(run.status.value for run in found.runs())
+        again = {asset: found.repeated(asset, days) for asset in FOLLOWED}
+    print(
+        f"\n{KILLS} kills while {DAYS} days landed, {time.monotonic() - began:.0f} s; runs "
+        f"{dict(statuses)}; partitions made again with the same content: "
+        f"{ {asset: times for asset, times in again.items() if times} or 'none' }"
+    )
 
-    assert all(len(expected[asset]) == DAYS for asset in FOLLOWED)
-    assert land(killed, definitions, days, kills=KILLS) == expected
+    assert all(len(left[asset]) == DAYS for asset in FOLLOWED)
+    assert left == built(undisturbed, definitions, days)
+    assert not any(again[asset] for asset in (*RAW, *MARTS))
