@@ -12,6 +12,8 @@ from installation import FEATURES, MARTS, RAW, copied
 from landed_days import ORIGINS, Landing, landing, prepare
 from made_up_month import MONTH
 
+from mlops_assets.sources.storage import REST_SECONDS
+
 PREDICTIONS, DEPLOYED = "flight_delay/predictions", "flight_delay/deployed_model"
 NEXT_MONTH = "2013-05"
 FOLLOWED = (*RAW, *MARTS, *FEATURES, PREDICTIONS)
@@ -56,6 +58,8 @@ def built(home: Path, definitions: dg.Definitions, days: list[str]) -> Contents:
     with landing(home, definitions) as found, found.reading():
         for day in days:
             found.drop(day)
+        # A file that was written a moment ago counts as being written.
+        time.sleep(2 * REST_SECONDS)
         span = (days[0], days[-1])
         made = found.installation
         assert made.materialize((*RAW, *MARTS), span).success
