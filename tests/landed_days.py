@@ -181,7 +181,7 @@ class Landing:
 
     def repeated(self, asset: str, days: Collection[str]) -> int:
         """How often runs made partitions of an asset whose content was there already."""
-        records = self.instance.fetch_materializations(asset_key(asset), limit=100_000).records
+        records = self.instance.fetch_materializations(asset_key(asset), limit=10_000).records
         versions: dict[str, dict[str, str]] = {}
         for record in reversed(records):
             made = record.asset_materialization
