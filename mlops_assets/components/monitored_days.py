@@ -148,24 +148,31 @@ class MonitoredDays:
     ) -> Mapping[str, Mapping[date, RawCount]]:
         counts: dict[str, dict[date, RawCount]] = {}
         for table in self.raw_tables:
-            accepted = self._stored(snapshot, table)
-            bad = self._stored(snapshot, f"{table}{QUARANTINE}")
+            accepted, bad = (
+                self._used(snapshot, name, days) for name in (table, f"{table}{QUARANTINE}")
+            )
             counts[table] = {
-                day: RawCount(_rows(accepted[part]), _rows(bad.get(part)))
-                for day, part in ((day, _partition(day)) for day in days)
-                if part in accepted
+                day: RawCount(_rows(part), _rows(bad.get(day))) for day, part in accepted.items()
             }
         return counts
 
+    def _used(
+        self, snapshot: Snapshot, table: str, days: Sequence[date]
+    ) -> Mapping[date, StoredPartition]:
+        """Those of a table's days that are there, which the commit records as read."""
+        held = self._stored(snapshot, table)
+        found = {day: held[_partition(day)] for day in days if _partition(day) in held}
+        snapshot.note(found.values())
+        return found
+
     def _days_behind(self, snapshot: Snapshot, day: date) -> Mapping[str, int]:
+        days = [day - timedelta(days=back) for back in range(self.reference_days + 1)]
         behind = {}
         for table in self.inputs:
             held = self._stored(snapshot, table)
-            ago = (back for back in range(self.reference_days + 1))
-            behind[table] = next(
-                (back for back in ago if _partition(day - timedelta(days=back)) in held),
-                self.reference_days + 1,
-            )
+            newest = next((found for found in days if _partition(found) in held), None)
+            self._used(snapshot, table, [newest] if newest else [])
+            behind[table] = (day - newest).days if newest else self.reference_days + 1
         return behind
 
     def _stored(self, snapshot: Snapshot, table: str) -> Mapping[Partition, StoredPartition]:

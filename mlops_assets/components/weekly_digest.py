@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import dagster as dg
 
+from mlops_assets.alerting.message import Message, Severity
 from mlops_assets.components.alarm_alerts import NO_ALARM, Alarms
+from mlops_assets.components.alert_delivery import Notice, Trouble
 from mlops_assets.components.failure_alerts import FailedRuns, message
 from mlops_assets.tracking.results import CHAMPION, MONITOR_PREFIX, REPORT
 
 LISTED = 30
 """So many lines a section has; the UI has all."""
+
+AT_ONCE = 20
+"""So many digests are read at once."""
+
+TITLE, TEXT = "title", "digest"
+"""Where a digest stands in the metadata of the run that wrote it."""
 
 SCORES = ("ROC AUC", "ROC AUC of the baseline", "Brier skill over the baseline")
 
@@ -30,6 +38,65 @@ class Digest:
 
     title: str
     text: str
+
+    def to_metadata(self) -> dict[str, dg.MarkdownMetadataValue | dg.TextMetadataValue]:
+        """What the page of its run shows, and is read from."""
+        return {TITLE: dg.MetadataValue.text(self.title), TEXT: dg.MetadataValue.md(self.text)}
+
+
+@dataclass(frozen=True)
+class Digests:
+    """The digests that runs have written, for channels that tell people.
+
+    Attributes:
+        instance: Dagster's record.
+        job: The job whose runs write them.
+        ui: The address of Dagster's UI; None if nobody said.
+    """
+
+    instance: dg.DagsterInstance
+    job: str
+    ui: str | None
+
+    def end(self) -> int:
+        """The id of the newest event."""
+        return self.instance.event_log_storage.get_maximum_record_id() or 0
+
+    def after(self, position: int) -> Iterator[Notice]:
+        """The digests whose runs ended after an event, in order."""
+        for record in self.instance.fetch_run_status_changes(
+            dg.RunStatusChangeRecordsFilter(
+                dg.DagsterEventType.RUN_SUCCESS, after_storage_id=position, job_names=[self.job]
+            ),
+            limit=AT_ONCE,
+            ascending=True,
+        ).records:
+            run = record.event_log_entry.run_id
+            for told in self._messages(run):
+                yield Notice(record.storage_id, told.key, None, lambda told=told: told, again=True)  # type: ignore[misc]
+
+    def over(self, troubles: Mapping[str, Trouble]) -> Iterator[tuple[str, Message]]:
+        """Nothing: a digest is no trouble that would end."""
+        del troubles
+        yield from ()
+
+    def _messages(self, run: str) -> Iterator[Message]:
+        outputs = self.instance.get_records_for_run(
+            run, of_type=dg.DagsterEventType.STEP_OUTPUT
+        ).records
+        for record in outputs:
+            event = record.event_log_entry.dagster_event
+            metadata = event.step_output_data.metadata if event else {}
+            if TITLE in metadata and TEXT in metadata:
+                yield Message(
+                    key=f"digest {run}",
+                    title=str(metadata[TITLE].value),
+                    severity=Severity.INFO,
+                    reason=str(metadata[TEXT].value),
+                    way_out="nothing is to be done; its run's page has all of it",
+                    run=run,
+                    link=f"{self.ui.rstrip('/')}/runs/{run}" if self.ui else None,
+                )
 
 
 def digest(

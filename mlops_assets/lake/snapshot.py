@@ -59,7 +59,8 @@ class Snapshot:
         commit: The commit's id.
         lake: Where.
         handed_out: The partitions that readers asked for by name, or whose bytes they were shown,
-            with the data version of each; `stored` alone, a look at what there is, adds nothing.
+            with the data version of each, or whose manifests they noted to have used; `stored`
+            alone, a look at what there is, adds nothing.
     """
 
     def __init__(self, lake: Lake, commit: str, handed_out: set[Version] | None = None) -> None:
@@ -156,7 +157,7 @@ class Snapshot:
                 f"{table}{first}{more} does not exist at commit {self.commit[:12]}: "
                 f"materialize {table} first."
             )
-        self._note(stored.values())
+        self.note(stored.values())
         return stored
 
     def files(self, stored: Sequence[StoredPartition]) -> list[Path]:
@@ -168,7 +169,7 @@ class Snapshot:
         Raises:
             LakeError: The bytes that came are not those that the manifest names.
         """
-        self._note(stored)
+        self.note(stored)
         wanted = [
             (f"{part.key.folder}{file.name}", file, part.addresses[file.name])
             for part in stored
@@ -191,7 +192,8 @@ class Snapshot:
                 return self._locate(path, file, part.addresses[name]).read_bytes()
         raise LakeError(f"{key} has no file {name!r} at commit {self.commit[:12]}.")
 
-    def _note(self, stored: Iterable[StoredPartition]) -> None:
+    def note(self, stored: Iterable[StoredPartition]) -> None:
+        """Count partitions as handed out, of which a reader uses what `stored` tells."""
         self.handed_out |= {Version(part.key, part.manifest.data_version) for part in stored}
 
     def _manifest(self, found: ObjectInfo) -> Manifest:

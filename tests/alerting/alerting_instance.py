@@ -3,16 +3,29 @@
 import json
 from dataclasses import dataclass, field
 from functools import cached_property
+from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
+import pytest
 
 from mlops_assets.components import gate_checks
+from mlops_assets.defs.automation import alerts
 
 DAYS = dg.DailyPartitionsDefinition("2013-01-01", end_date="2013-03-01")
 MONITOR = dg.AssetKey(["toy", "monitor_drift"])
 NO_ALARM = gate_checks.specs(MONITOR, {"no_alarm": "It raises no alarm."}, DAYS)
 BRANCH = "tx-made-up-raw__days-0"
+
+
+class Clock:
+    """The sensors' clock, which the test moves."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1_400_000_000.0
+        monkeypatch.setattr(
+            alerts, "time", SimpleNamespace(time=lambda: self.now, monotonic=lambda: 0.0)
+        )
 
 
 @dataclass

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from alerting_instance import World
+from alerting_instance import Clock, World
 from ports import free_port
 from receivers import Receiver, receiver
 
@@ -43,3 +43,9 @@ def pager(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
         monkeypatch.setenv("MLOPS_ALERT_PAGERDUTY_URL", taken.url)
         settings.cache_clear()
         yield taken
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock of the sensors."""
+    return Clock(monkeypatch)

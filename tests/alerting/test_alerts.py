@@ -2,31 +2,13 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
-from alerting_instance import BRANCH, Ticks, World
+from alerting_instance import BRANCH, Clock, Ticks, World
 from receivers import Receiver
 
 from mlops_assets.components import alert_delivery
 from mlops_assets.components.backoff import RED_AFTER
-from mlops_assets.defs.automation import alerts
 from mlops_assets.defs.automation.alerts import UndeliveredError, monitor_alarms, run_failures
-
-
-class Clock:
-    """The sensor's clock, which the test moves."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now = 1_400_000_000.0
-        monkeypatch.setattr(
-            alerts, "time", SimpleNamespace(time=lambda: self.now, monotonic=lambda: 0.0)
-        )
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    return Clock(monkeypatch)
 
 
 def told(chat: Receiver) -> list[str]:

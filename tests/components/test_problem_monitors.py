@@ -1,6 +1,6 @@
 """Monitors as assets: what they publish for a day, their check, and that neither depends on how."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -14,8 +14,9 @@ import pytest
 from toy_problem import Toy, problem_definitions
 
 from mlops_assets.components.partition_files import FILE
+from mlops_assets.components.provenance import Provenance
 from mlops_assets.engines.duckdb import describe_tables
-from mlops_assets.lake import Partition, TablePartition
+from mlops_assets.lake import Partition, TablePartition, makers
 from mlops_assets.ml.samples import SAMPLES_FILE, Samples
 from mlops_assets.monitors.finding import FINDINGS_FILE, Findings
 
@@ -70,18 +71,26 @@ def of_day(day: date, *, doubled: bool = False) -> tuple[pa.Table, pa.Table]:
 
 
 def publish(toy: Toy, days: list[date], *, doubled: bool = False) -> None:
+    rows = {day: of_day(day, doubled=doubled) for day in days}
+    publish_tables(
+        toy,
+        {
+            "toy/predictions": {day: predictions for day, (predictions, _) in rows.items()},
+            "marts/fct_flights": {day: events for day, (_, events) in rows.items()},
+        },
+    )
+
+
+def publish_tables(toy: Toy, tables: Mapping[str, Mapping[date, pa.Table]]) -> None:
     folders: dict[TablePartition, Path] = {}
-    for day in days:
-        for table, rows in zip(
-            ("toy/predictions", "marts/fct_flights"), of_day(day, doubled=doubled), strict=True
-        ):
+    for table, days in tables.items():
+        for day, rows in days.items():
             folder = toy.folder / toy.lake.head()[:8] / table / str(day)
             folder.mkdir(parents=True)
             pq.write_table(rows, folder / FILE)
             folders[TablePartition(table, Partition.of({"day": str(day)}))] = folder
     described = describe_tables(list(folders.values()))
-    tables = ["toy/predictions", "marts/fct_flights"]
-    with toy.lake.transaction(f"tx-{toy.lake.head()[:8]}", tables) as transaction:
+    with toy.lake.transaction(f"tx-{toy.lake.head()[:8]}", list(tables)) as transaction:
         transaction.write({key: (described[folder], folder) for key, folder in folders.items()})
         transaction.publish("made-up days", {})
 
@@ -222,3 +231,26 @@ def test_a_day_that_was_not_predicted_has_no_report(toy: Toy) -> None:
     assert not result.success
     [event] = [event for event in result.all_events if event.is_step_failure]
     assert "toy/predictions day=2013-04-02 does not exist" in str(event.step_failure_data.error)
+
+
+def test_raw_rows_that_are_counted_are_inputs_and_no_others(with_days: Toy) -> None:
+    before, later = LAST - timedelta(days=1), LAST + timedelta(days=1)
+    few, none = pa.table({"row": [1, 2]}), pa.table({"row": []})
+    publish_tables(
+        with_days,
+        {
+            "raw/flights": {before: few, LAST: few, later: few},
+            "raw/flights_quarantine": {LAST: few, later: none},
+        },
+    )
+
+    assert monitor(with_days, LAST, names=("quality",)).success
+
+    state, place = with_days.lake.snapshot(), Partition.of({"day": str(LAST)})
+    [(commit, _)] = makers(
+        with_days.lake, state.commit, [TablePartition("toy/monitor_quality", place)]
+    ).values()
+    recorded = Provenance.of(with_days.lake.commit_info(commit)["metadata"]).inputs_of(place)
+    read = {one.table: (one.first, one.last) for one in recorded}
+    assert read["raw/flights"] == (f"day={before}", f"day={LAST}")
+    assert read["raw/flights_quarantine"] == (f"day={LAST}", f"day={LAST}")

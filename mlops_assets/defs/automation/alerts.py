@@ -1,4 +1,4 @@
-"""The sensors that tell people: of runs that failed, and of monitors that raise an alarm."""
+"""The sensors that tell people: of failed runs, of monitors' alarms, and what a week brought."""
 
 import json
 import time
@@ -11,11 +11,14 @@ import dagster as dg
 
 from mlops_assets.alerting.channel import Channel
 from mlops_assets.alerting.message import Message
+from mlops_assets.alerting.pagerduty import PagerDuty
 from mlops_assets.components import alert_delivery
 from mlops_assets.components.alarm_alerts import Alarms, monitors_of
 from mlops_assets.components.alert_delivery import Feed, Progress
 from mlops_assets.components.backoff import RED_AFTER
 from mlops_assets.components.failure_alerts import FailedRuns
+from mlops_assets.components.weekly_digest import Digests
+from mlops_assets.defs.automation.schedules import report_digest
 from mlops_assets.defs.resources import alert_channels, find_lake
 from mlops_assets.lake import LakeError
 from mlops_assets.settings import SettingsError, settings
@@ -80,19 +83,44 @@ def monitor_alarms(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     return tick(context, feed, "alarms")
 
 
-def tick(context: dg.SensorEvaluationContext, feed: Feed, what: str) -> dg.SensorResult:
+@dg.sensor(
+    name="digests",
+    minimum_interval_seconds=LOOK_SECONDS,
+    default_status=dg.DefaultSensorStatus.STOPPED,
+    description=(
+        "Sends the digest of the week, once `weekly_report_digest` has written it, by webhook and "
+        "e-mail as configured. A channel that is down is tried again, and misses nothing."
+    ),
+)
+def digests(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+    """Tell of the digests since the cursor."""
+    feed = Digests(context.instance, report_digest.name, settings().ui_url)
+    return tick(context, feed, "digests", calls_nobody=True)
+
+
+def tick(
+    context: dg.SensorEvaluationContext, feed: Feed, what: str, *, calls_nobody: bool = False
+) -> dg.SensorResult:
     """Bring every channel up to date with a feed.
 
     Args:
         context: The sensor's.
         feed: What there is to tell.
         what: What that is, for the UI.
+        calls_nobody: Whether channels that call somebody at night are left out.
 
     Raises:
         UndeliveredError: A channel has been down for a while, and nothing has changed with the
             others: what they were told is kept by ticks that succeed alone.
     """
-    channels: Sequence[Channel] = [Log(context.log.warning), *alert_channels(settings())]
+    channels: Sequence[Channel] = [
+        Log(context.log.warning),
+        *(
+            channel
+            for channel in alert_channels(settings())
+            if not (calls_nobody and isinstance(channel, PagerDuty))
+        ),
+    ]
     before = {
         name: Progress.from_json(state)
         for name, state in json.loads(context.cursor or "{}").items()

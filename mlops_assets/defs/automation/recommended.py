@@ -2,6 +2,7 @@
 
 RECOMMENDED = (
     "arrivals",
+    "digests",
     "flow_of_data",
     "flow_of_models",
     "flow_of_tables",

@@ -10,14 +10,10 @@ from zoneinfo import ZoneInfo
 
 import dagster as dg
 
-from mlops_assets.alerting.channel import ChannelError
-from mlops_assets.alerting.message import Message, Severity
-from mlops_assets.alerting.pagerduty import PagerDuty
 from mlops_assets.components import weekly_digest
 from mlops_assets.defs.automation.policies import RAW
 from mlops_assets.defs.automation.run_tags import started_by
 from mlops_assets.defs.raw.days import LOCAL_ZONE
-from mlops_assets.defs.resources import alert_channels
 from mlops_assets.settings import settings
 
 DAILY_INGEST = "daily_ingest"
@@ -120,33 +116,14 @@ def _nothing_missing(ends: dict[str, str], yesterday: str) -> str:
 
 @dg.op(description="What the last seven days brought: scores, decisions, alarms and failures.")
 def write_digest(context: dg.OpExecutionContext) -> None:
-    """Put the digest into the run's log and on its page, and send it to those who are told things.
+    """Put the digest into the run's log and on its page, from where `digests` sends it.
 
-    Raises:
-        dagster.Failure: A channel did not take it.
+    The run itself sends nothing: on a cluster its pod holds no secret of a channel, and no network
+    policy lets it out to one.
     """
     digest = digest_until(context.instance, datetime.now(UTC))
     context.log.info(f"{digest.title}\n\n{digest.text}")
-    context.add_output_metadata({"digest": dg.MetadataValue.md(digest.text)})
-    page = settings().ui_url and f"{settings().ui_url}/runs/{context.run.run_id}"
-    message = Message(
-        key=digest.title,
-        title=digest.title,
-        severity=Severity.INFO,
-        reason=digest.text,
-        way_out="nothing is to be done; its run's page has all of it",
-        link=page,
-    )
-    failed = []
-    for channel in alert_channels(settings()):
-        # Nobody is to be called at night for a digest.
-        if not isinstance(channel, PagerDuty):
-            try:
-                channel.send(message)
-            except ChannelError as error:
-                failed.append(str(error))
-    if failed:
-        raise dg.Failure(f"The digest did not reach everybody: {' '.join(failed)}")
+    context.add_output_metadata(digest.to_metadata())
 
 
 def digest_until(instance: dg.DagsterInstance, until: datetime) -> weekly_digest.Digest:
@@ -179,6 +156,6 @@ weekly_report_digest = dg.ScheduleDefinition(
     default_status=dg.DefaultScheduleStatus.STOPPED,
     description=(
         "Every Monday at 8:00, New York time: scores, champions' decisions, alarms and failed runs "
-        "of the seven days before, on the page of its run, by webhook and by e-mail."
+        "of the seven days before, on the page of its run. The sensor `digests` sends it to people."
     ),
 )
