@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from mlops_assets.alerting.deadline import within
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mlops_assets.alerting.message import Message
 
 CONNECT_SECONDS, ANSWER_SECONDS = 5.0, 10.0
-"""How long a channel is given: a tick has 60 s for all of them."""
+"""How long a channel may be silent."""
+
+SEND_SECONDS = 15.0
+"""How long it may take for a message in all: a tick has 60 s for all of them, and what a tick that
+runs out of time was told to some, they would be told again."""
 
 
 class ChannelError(Exception):
@@ -28,6 +34,21 @@ class Channel(Protocol):
         Raises:
             ChannelError: Nobody took it.
         """
+
+
+def send(channel: Channel, message: Message) -> None:
+    """Hand a message to a channel, within the time that a channel has.
+
+    Raises:
+        ChannelError: Nobody took it, or not in time.
+    """
+    try:
+        within(SEND_SECONDS, lambda: channel.send(message))
+    except TimeoutError:
+        raise ChannelError(
+            f"the {channel.name} did not take the message within {SEND_SECONDS:g} s: see whether "
+            "it is up, and what slows it down."
+        ) from None
 
 
 def post_json(url: str, document: Mapping[str, object], *, what: str, variable: str) -> None:

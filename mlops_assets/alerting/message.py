@@ -10,6 +10,8 @@ from typing import Self
 LONGEST_REASON = 2_000
 """Characters of a reason: a channel refuses a longer message as a whole."""
 
+CUT = " … (its run's page has the rest)"
+
 NAMED = 10
 """So many partitions a message names; the run's page has all."""
 
@@ -60,7 +62,9 @@ class Message:
         for name in ("key", "title", "reason", "way_out"):
             text = getattr(self, name).encode(errors="backslashreplace").decode()
             object.__setattr__(self, name, text)
-        reason = self.reason.strip()[:LONGEST_REASON] or "No reason was given."
+        reason = self.reason.strip() or "No reason was given."
+        if len(reason) > LONGEST_REASON:
+            reason = reason[: LONGEST_REASON - len(CUT)] + CUT
         object.__setattr__(self, "reason", reason)
 
     @property

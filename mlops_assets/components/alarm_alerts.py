@@ -64,8 +64,10 @@ class Alarms:
                 info.check_key, info.partition_key, info.latest_check_event_storage_id
             )
             for info in sorted(found, key=lambda info: info.latest_check_event_storage_id)
-            # A check that is planned gets another event when it is carried out.
+            # A check that is planned gets another event when it is carried out. A newer
+            # materialization brings a partition here too, whose outcome has been told.
             if info.latest_execution_status in EVALUATED
+            and info.latest_check_event_storage_id > position
         ]
 
     def over(self, troubles: Mapping[str, Trouble]) -> Iterator[tuple[str, Message]]:

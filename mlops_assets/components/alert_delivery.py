@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, Self
 
+from mlops_assets.alerting import channel as channels
 from mlops_assets.alerting.channel import Channel, ChannelError
 from mlops_assets.alerting.message import Message
 from mlops_assets.components.backoff import Backoff
@@ -129,7 +130,7 @@ def deliver(
     def send(message: Message) -> bool:
         nonlocal sent, progress
         try:
-            channel.send(message)
+            channels.send(channel, message)
         except ChannelError as error:
             progress = replace(progress, backoff=progress.backoff.failed(now, str(error)))
             return False
@@ -144,7 +145,8 @@ def deliver(
             if not send(notice.message()):
                 return Delivered(progress, sent)
             progress = progress.told(notice.key, notice.trouble)
-        progress = replace(progress, position=notice.position)
+        # Never back: what was told since would be told again.
+        progress = replace(progress, position=max(progress.position, notice.position))
     for key, message in feed.over(progress.open):
         if sent >= MESSAGES_A_TICK or not go_on() or not send(message):
             return Delivered(progress, sent)

@@ -16,8 +16,8 @@ from mlops_assets.components.faults import recorded_links, sentence
 AT_ONCE = 100
 """So many failed runs are read at once."""
 
-FOLLOWED = 20
-"""So many partitions of a failed step are watched: when all of them are there it is over."""
+REMEMBERED = 20
+"""So many missing partitions of a failed step a cursor keeps; the record has the others."""
 
 WORK_BRANCH = re.compile(r"\btx-[\w.-]*\w")
 
@@ -151,7 +151,9 @@ class FailedRuns:
                 "run": failed.run,
                 "job": failed.job,
                 "assets": failed.assets,
-                "partitions": failed.missing[:FOLLOWED],
+                "step": failed.step,
+                "partitions": failed.missing[:REMEMBERED],
+                "more": len(failed.missing) > REMEMBERED,
                 "title": message(failed, self.ui).title,
                 "after": record.storage_id,
             }
@@ -164,12 +166,9 @@ class FailedRuns:
             )
 
     def over(self, troubles: Mapping[str, Trouble]) -> Iterator[tuple[str, Message]]:
-        """The failures whose assets were made since."""
+        """The failures whose assets were made since, in all the partitions that were missing."""
         for key, trouble in troubles.items():
-            if trouble["assets"] and all(
-                self._made(asset, trouble["partitions"], trouble["after"])
-                for asset in trouble["assets"]
-            ):
+            if trouble["assets"] and self._all_made(trouble):
                 told = Message(
                     key=key,
                     title=trouble["title"],
@@ -182,19 +181,27 @@ class FailedRuns:
                 )
                 yield key, told.as_resolved("It has been made since.")
 
+    def _all_made(self, trouble: Trouble) -> bool:
+        def made(partitions: Sequence[str]) -> bool:
+            return all(
+                self._made(asset, partitions, trouble["after"]) for asset in trouble["assets"]
+            )
+
+        if not made(trouble["partitions"]):
+            return False
+        if not trouble.get("more"):
+            return True
+        _, missing = self._not_made(trouble["run"], trouble["step"])
+        return made(missing)
+
     def _made(self, asset: str, partitions: Sequence[str], after: int) -> bool:
         """Whether partitions of an asset, or the asset, were recorded after an event."""
-        found = self.instance.fetch_materializations(
-            dg.AssetRecordsFilter(
-                asset_key=dg.AssetKey(asset.split("/")),
-                asset_partitions=list(partitions) or None,
-                after_storage_id=after,
-            ),
-            limit=10 * FOLLOWED,
-        ).records
-        if not partitions:
-            return bool(found)
-        return set(partitions) <= {record.partition_key for record in found}
+        key = dg.AssetKey(asset.split("/"))
+        if partitions:
+            recorded = self.instance.get_materialized_partitions(key, after_cursor=after)
+            return recorded >= set(partitions)
+        filtered = dg.AssetRecordsFilter(asset_key=key, after_storage_id=after)
+        return bool(self.instance.fetch_materializations(filtered, limit=1).records)
 
     def read(self, event: dg.EventLogEntry) -> FailedRun | None:
         """What the record says of the run whose failure an event is; None if it was deleted."""

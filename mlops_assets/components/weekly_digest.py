@@ -33,7 +33,7 @@ class Digest:
 
     Attributes:
         title: In a line.
-        text: In Markdown, a section each for scores, decisions, alarms and failures.
+        text: In Markdown, a section each for failures, alarms, decisions and scores.
     """
 
     title: str
@@ -132,10 +132,11 @@ def digest(
         ),
         text="\n\n".join(
             [
-                _section("Scores", scores, "No model was evaluated."),
-                _section("Decisions", decisions, "No champion was decided on."),
-                _section("Alarms", alarms, "No monitor raises an alarm that was looked at."),
+                # A channel cuts what is too long for it, at the end.
                 _section("Failures", failures, "No run failed."),
+                _section("Alarms", alarms, "No monitor raises an alarm that was looked at."),
+                _section("Decisions", decisions, "No champion was decided on."),
+                _section("Scores", scores, "No model was evaluated."),
             ]
         ),
     )

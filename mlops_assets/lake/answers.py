@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     import lakefs
@@ -25,7 +25,36 @@ WAITS = (0.1, 0.4, 1.6)
 PATIENCE = 8
 """How often a call is repeated that never reached the server, or that only reads: 14 s in all."""
 
+CONNECT_SECONDS = 10
+"""How long a connection may take to be made."""
+
+ANSWER_SECONDS = {"GET": 60, "HEAD": 60}
+"""How long an answer may let its caller wait, by method."""
+
+LONGEST_SECONDS = 300
+"""The same for what changes something: a merge of many objects takes its time."""
+
 NOT_NOW = (HTTPStatus.LOCKED, HTTPStatus.TOO_MANY_REQUESTS)
+
+
+def bound(client: lakefs.Client) -> None:
+    """Have a client's calls end where a server accepts connections and says nothing.
+
+    Without it a sensor's tick hung in it for ever, and alerts with it. The SDK hands its pool of
+    connections a timeout of `None`, which to that means none at all, whatever the pool was made
+    with; it has no setting for all calls.
+    """
+    import urllib3
+
+    pools: urllib3.PoolManager = client.sdk_client.config_api.api_client.rest_client.pool_manager
+    unbound = pools.request
+
+    def request(method: str, url: str, **given: Any) -> Any:  # noqa: ANN401 - handed on as it is
+        answer = ANSWER_SECONDS.get(method, LONGEST_SECONDS)
+        given["timeout"] = given.get("timeout") or urllib3.Timeout(CONNECT_SECONDS, answer)
+        return unbound(method, url, **given)
+
+    pools.request = request  # type: ignore[method-assign, assignment]
 
 
 def be_patient(client: lakefs.Client) -> None:

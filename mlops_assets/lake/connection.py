@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from mlops_assets.lake.answers import be_patient
+from mlops_assets.lake.answers import be_patient, bound
 from mlops_assets.lake.errors import ConflictError, LakeError, UnreachableLakeError
 from mlops_assets.lake.snapshot import Snapshot
 from mlops_assets.lake.transaction import Transaction
@@ -144,11 +144,13 @@ class Lake:
         """The official client."""
         import lakefs
 
-        return lakefs.Client(
+        made = lakefs.Client(
             host=self.credentials.endpoint,
             username=self.credentials.access_key_id,
             password=self.credentials.secret_access_key,
         )
+        bound(made)
+        return made
 
     @cached_property
     def pre_signed(self) -> bool:

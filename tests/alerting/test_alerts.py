@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import socket
+
+import dagster as dg
 import pytest
-from alerting_instance import BRANCH, Clock, Ticks, World
+from alerting_instance import BRANCH, MONITOR, Clock, Ticks, World
 from receivers import Receiver
 
-from mlops_assets.components import alert_delivery
+from mlops_assets.alerting import channel
+from mlops_assets.components import alert_delivery, failure_alerts
 from mlops_assets.components.backoff import RED_AFTER
+from mlops_assets.defs.automation import alerts
 from mlops_assets.defs.automation.alerts import UndeliveredError, monitor_alarms, run_failures
+from mlops_assets.settings import settings
 
 
 def told(chat: Receiver) -> list[str]:
@@ -69,6 +75,42 @@ def test_every_failed_run_is_told_and_the_incident_ends_when_the_day_is_made(
     assert told(chat)[3:] == ["Resolved: raw/days 2013-01-05 was not made"]
     assert [event["event_action"] for event in pager.taken] == [*["trigger"] * 3, "resolve"]
     assert pager.taken[3]["dedup_key"] == pager.taken[0]["dedup_key"]
+
+
+def test_a_failed_range_is_over_when_all_of_it_is_made(
+    world: World, chat: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(failure_alerts, "REMEMBERED", 2)
+    days = [f"2013-01-0{number}" for number in range(1, 5)]
+    ticks = Ticks(world, run_failures)
+    ticks.tick()
+    world.broken = {days[0]}
+    world.run_range("raw/days", days[0], days[-1])
+    world.broken = set()
+    for day in days[:-1]:
+        world.run("raw/days", day)
+    ticks.tick()
+    ticks.tick()
+    assert len(chat.taken) == 1
+    world.run("raw/days", days[-1])
+    ticks.tick()
+    assert told(chat)[1:] == ["Resolved: raw/days 2013-01-01..2013-01-04 was not made"]
+
+
+def test_a_lake_that_hangs_keeps_no_alert(
+    world: World, chat: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alerts, "LAKE_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        monkeypatch.setenv("LAKECTL_SERVER_ENDPOINT_URL", endpoint)
+        settings.cache_clear()
+        ticks = Ticks(world, run_failures)
+        ticks.tick()
+        world.broken = {"2013-01-05"}
+        world.run("raw/days", "2013-01-05")
+        ticks.tick()
+    assert told(chat) == ["Error: raw/days 2013-01-05 was not made"]
 
 
 def test_a_failure_outside_of_assets_is_told_too(world: World, chat: Receiver) -> None:
@@ -168,6 +210,38 @@ def test_an_alarm_is_told_once_a_day_of_the_monitor_and_again_when_it_is_over(
         "event_action": "resolve",
         "dedup_key": pager.taken[0]["dedup_key"],
     }
+
+
+def test_an_alarm_from_before_is_no_news_when_its_day_is_recorded_again(
+    world: World, chat: Receiver
+) -> None:
+    world.alarming = {"2013-01-05"}
+    world.run("toy/monitor_drift", "2013-01-05")
+    ticks = Ticks(world, monitor_alarms)
+    ticks.tick()
+    world.run("toy/monitor_drift", "2013-01-06")
+    ticks.tick()
+    reached = ticks.state("webhook")["position"]
+    # As `reconcile_record` does, and the merge of a data branch.
+    world.instance.report_runless_asset_event(
+        dg.AssetMaterialization(MONITOR, partition="2013-01-05")
+    )
+    ticks.tick()
+    assert chat.taken == []
+    assert ticks.state("webhook")["position"] >= reached
+
+
+def test_a_channel_that_drips_is_given_up_and_holds_up_no_other(
+    world: World, chat: Receiver, pager: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channel, "SEND_SECONDS", 0.3)
+    ticks = Ticks(world, run_failures)
+    ticks.tick()
+    chat.delay = 1.0
+    world.broken = {"2013-01-05"}
+    world.run("raw/days", "2013-01-05")
+    assert "the webhook did not take the message within 0.3 s" in ticks.tick()
+    assert len(pager.taken) == 1
 
 
 def test_without_a_channel_alerts_go_to_the_log(world: World) -> None:

@@ -12,7 +12,7 @@ import dagster as dg
 import pytest
 from dagster._utils.schedules import cron_string_iterator
 
-from mlops_assets.components.weekly_digest import digest
+from mlops_assets.components.weekly_digest import Digest, digest
 from mlops_assets.defs.automation import schedules
 from mlops_assets.defs.automation.run_tags import STARTED_BY
 
@@ -63,6 +63,17 @@ def test_every_day_has_one_tick_where_clocks_change(around: date, cron: str) -> 
 )
 def test_gaps(days: str, made: str, spans: list[tuple[str, str]]) -> None:
     assert schedules.gaps(list(days), set(made)) == spans
+
+
+def test_old_gaps_take_turns_and_the_newest_is_always_asked_for() -> None:
+    spans = [(f"2013-{number:03}", f"2013-{number:03}") for number in range(30)]
+    ticks = [local(2013, 12, day, 6, 30) for day in range(1, 4)]
+    asked = [schedules.of_the_tick(spans, tick) for tick in ticks]
+    assert all(len(found) == schedules.SPANS_A_TICK for found in asked)
+    assert all(found[-1] == spans[-1] and found == sorted(found) for found in asked)
+    assert {span for found in asked for span in found} == set(spans)
+    assert schedules.of_the_tick(spans[:5], ticks[0]) == spans[:5]
+    assert schedules.of_the_tick([], ticks[0]) == []
 
 
 RAW_DAYS = dg.DailyPartitionsDefinition("2013-01-01", end_date="2013-01-06")
@@ -183,6 +194,34 @@ def test_the_job_of_the_digest_shows_it_on_its_runs_page() -> None:
         done = schedules.report_digest.execute_in_process(instance=instance)
     [event] = done.filter_events(lambda event: event.is_successful_output)
     assert "## Scores" in str(event.step_output_data.metadata["digest"].value)
+
+
+@pytest.mark.parametrize("tick", [local(2026, 3, 9, 8, 0), local(2026, 11, 2, 8, 0)])
+def test_the_week_of_a_digest_begins_where_the_one_before_ended(
+    tick: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spans = []
+
+    def noted(instance: object, since: datetime, until: datetime, **_: object) -> Digest:
+        spans.append((since.astimezone(UTC), until.astimezone(UTC)))
+        return Digest("title", "text")
+
+    monkeypatch.setattr(schedules.weekly_digest, "digest", noted)
+    with dg.DagsterInstance.ephemeral() as instance:
+        for weeks in (1, 0):
+            until = (tick - timedelta(weeks=weeks)).astimezone(UTC)
+            schedules.report_digest.execute_in_process(
+                instance=instance, tags={schedules.SCHEDULED_AT: until.isoformat()}
+            )
+    [before, now] = spans
+    assert before[1] == now[0]
+    assert now[1] == tick.astimezone(UTC)
+
+
+def test_the_tag_of_a_tick_is_the_one_that_dagster_sets() -> None:
+    from dagster._core.storage.tags import SCHEDULED_EXECUTION_TIME_TAG
+
+    assert schedules.SCHEDULED_AT == SCHEDULED_EXECUTION_TIME_TAG
 
 
 DAYS = dg.DailyPartitionsDefinition("2013-06-01", end_date="2013-06-03")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from lake_tables import FIRST, content, publish
 
-from mlops_assets.lake import Credentials, Lake, LakeError, UnreachableLakeError
+from mlops_assets.lake import Credentials, Lake, LakeError, UnreachableLakeError, answers
 
 
 def reopened(lake: Lake, **changes: str) -> Lake:
@@ -26,6 +26,16 @@ def test_an_endpoint_at_which_nobody_answers_is_named(lake: Lake) -> None:
         endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(UnreachableLakeError, match=f"no lakeFS server answers at {endpoint}"):
             reopened(lake, endpoint=endpoint).create()
+
+
+def test_a_server_that_accepts_and_says_nothing_is_given_up(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answers, "ANSWER_SECONDS", {"GET": 0.2})
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(UnreachableLakeError, match=f"no lakeFS server answers at {endpoint}"):
+            reopened(lake, endpoint=endpoint).head()
 
 
 def test_a_server_that_is_no_lakefs_is_told_from_wrong_credentials(tmp_path: Path) -> None:

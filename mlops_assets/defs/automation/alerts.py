@@ -10,6 +10,7 @@ from typing import cast
 import dagster as dg
 
 from mlops_assets.alerting.channel import Channel
+from mlops_assets.alerting.deadline import within
 from mlops_assets.alerting.message import Message
 from mlops_assets.alerting.pagerduty import PagerDuty
 from mlops_assets.components import alert_delivery
@@ -25,6 +26,9 @@ from mlops_assets.settings import SettingsError, settings
 
 TICK_SECONDS = 30.0
 """So long a tick sends messages; Dagster gives it 60 s."""
+
+LAKE_SECONDS = 5.0
+"""So long it waits for the lake to say which branches were kept."""
 
 LOOK_SECONDS = 30
 
@@ -157,9 +161,9 @@ def _kept_branches() -> Callable[[str], list[str]]:
 
     @cache
     def kept() -> list[str]:
-        # Alerts have to go out most of all while the lake is down.
-        with suppress(LakeError, SettingsError):
-            return find_lake(settings()).work_branches()
+        # Alerts have to go out most of all while the lake is down, or hangs.
+        with suppress(LakeError, SettingsError, TimeoutError):
+            return within(LAKE_SECONDS, lambda: find_lake(settings()).work_branches())
         return []
 
     return lambda run: [name for name in kept() if run in name]

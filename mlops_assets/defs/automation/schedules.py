@@ -22,6 +22,12 @@ WEEKLY_DIGEST = "weekly_report_digest"
 SPANS_A_TICK = 12
 """So many gaps a tick closes: a lake with a hole on every other day is no work for one morning."""
 
+DIGEST_DAYS = 7
+"""So many days a digest is about: from one Monday to the next."""
+
+SCHEDULED_AT = ".dagster/scheduled_execution_time"
+"""The tag in which Dagster names the tick of a run that a schedule started."""
+
 Span = tuple[str, str]
 
 
@@ -48,6 +54,22 @@ def gaps(days: Sequence[str], made: Collection[str]) -> list[Span]:
             spans.append((day, day))
             open_span = True
     return spans
+
+
+def of_the_tick(spans: Sequence[Span], tick: datetime) -> list[Span]:
+    """The gaps that a tick asks for: the newest, and of the others each in its turn.
+
+    In the order of time, a dozen old days that cannot be read would keep every new one waiting.
+
+    Args:
+        spans: All gaps, in order.
+        tick: When it comes.
+    """
+    older, newest = spans[:-1], spans[-1:]
+    first = day_before(tick).toordinal() * (SPANS_A_TICK - 1)
+    turn = [older[(first + place) % len(older)] for place in range(len(older))]
+    chosen = {*newest, *turn[: SPANS_A_TICK - 1]}
+    return [span for span in spans if span in chosen]
 
 
 @dg.schedule(
@@ -81,7 +103,7 @@ def daily_ingest(
         ends[key.to_user_string()] = known[-1] if known else "none"
         made = set(context.instance.get_materialized_partitions(key))
         spans = gaps([day for day in known if day <= yesterday], made)
-        requests += [_ingest(key, span, yesterday) for span in spans[:SPANS_A_TICK]]
+        requests += [_ingest(key, span, yesterday) for span in of_the_tick(spans, tick)]
     return requests or dg.SkipReason(_nothing_missing(ends, yesterday))
 
 
@@ -121,22 +143,29 @@ def write_digest(context: dg.OpExecutionContext) -> None:
     The run itself sends nothing: on a cluster its pod holds no secret of a channel, and no network
     policy lets it out to one.
     """
-    digest = digest_until(context.instance, datetime.now(UTC))
+    # A run that waited, or is a missed Monday's, is about the week before its own tick.
+    tick = context.run.tags.get(SCHEDULED_AT)
+    until = datetime.fromisoformat(tick) if tick else datetime.now(UTC)
+    digest = digest_until(context.instance, until)
     context.log.info(f"{digest.title}\n\n{digest.text}")
     context.add_output_metadata(digest.to_metadata())
 
 
 def digest_until(instance: dg.DagsterInstance, until: datetime) -> weekly_digest.Digest:
-    """The digest of the seven days before a moment: its title and its text.
+    """The digest of the week before a moment: its title and its text.
+
+    A week is from one clock time to the same a week later: of 168 hours, an hour of the night that
+    clocks are set back would be in no digest, and one in two when they are set forward.
 
     Args:
         instance: Dagster's record.
         until: The moment.
     """
+    local = until.astimezone(ZoneInfo(LOCAL_ZONE))
     return weekly_digest.digest(
         instance,
-        until - timedelta(days=7),
-        until,
+        local - timedelta(days=DIGEST_DAYS),
+        local,
         home=str(settings().home),
         ui=settings().ui_url,
     )
