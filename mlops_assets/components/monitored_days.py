@@ -48,7 +48,7 @@ class MonitoredDays:
         columns: What the monitor reads, as the monitor names it.
         outcome_columns: Those of them that the events' table holds.
         reference_days: How many days a window is compared with.
-        fewest_days: With fewer of them, nothing is an alarm.
+        fewest_days: With fewer of them that have a figure, the figure is no alarm.
         raw_tables: Raw tables whose rows are counted.
         inputs: Tables whose newest day is looked up.
     """
@@ -208,5 +208,7 @@ def _array(rows: pa.Table, name: str) -> npt.NDArray[Any]:
 
     column = rows.column(name)
     if is_number(column.type):
-        return np.asarray(column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False))
+        values = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+        # No model is given a greater one, and no sum, nor a square, of the others is infinite.
+        return np.where(np.abs(values) <= np.finfo(np.float32).max, values, np.nan)
     return np.array([None if v is None else str(v) for v in column.to_pylist()], dtype=object)

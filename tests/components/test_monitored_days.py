@@ -150,3 +150,12 @@ def test_whatever_a_model_reads_as_a_number_is_one(tables: Tables) -> None:
     np.testing.assert_array_equal(today.columns["number"], [float(big), 1])
     np.testing.assert_array_equal(today.columns["sure"], [1, np.nan])
     np.testing.assert_array_equal(today.columns["minutes"], [-2.5, np.nan])
+
+
+def test_what_no_model_is_given_as_a_number_is_missing(tables: Tables) -> None:
+    far = [float("inf"), float("-inf"), 1e300, -2.0]
+    tables.write(PREDICTIONS, NOW, predicted(4, wind=far))
+    tables.write(EVENTS, NOW, events(4, minutes=far))
+    today = reader("wind", "minutes", outcomes=["minutes"]).history(pin(tables), NOW).today
+    for name in ("wind", "minutes"):
+        np.testing.assert_array_equal(today.columns[name], [np.nan, np.nan, np.nan, -2])
