@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from mlops_assets.components.training_set import PREDICTED_AT
 from mlops_assets.engines.as_of import KNOWN_AT
 from mlops_assets.engines.duckdb import literal, quote
-from mlops_assets.lake import Partition, Snapshot, StoredPartition
+from mlops_assets.lake import Partition, Snapshot, StoredPartition, Version
+from mlops_assets.ml.encoding import is_number
 from mlops_assets.monitors.concept import LABEL
 from mlops_assets.monitors.freshness import AGE
 from mlops_assets.monitors.history import LONGEST_WINDOW, DayRows, History, Inputs, RawCount
@@ -47,7 +48,7 @@ class MonitoredDays:
         columns: What the monitor reads, as the monitor names it.
         outcome_columns: Those of them that the events' table holds.
         reference_days: How many days a window is compared with.
-        fewest_days: With fewer of them, nothing is an alarm.
+        fewest_days: With fewer of them that have a figure, the figure is no alarm.
         raw_tables: Raw tables whose rows are counted.
         inputs: Tables whose newest day is looked up.
     """
@@ -62,7 +63,7 @@ class MonitoredDays:
     fewest_days: int
     raw_tables: Sequence[str] = ()
     inputs: Sequence[str] = ()
-    _kept: OrderedDict[tuple[str, ...], DayRows] = field(default_factory=OrderedDict)
+    _kept: OrderedDict[tuple[Version, ...], DayRows] = field(default_factory=OrderedDict)
     _tables: dict[tuple[str, str], Mapping[Partition, StoredPartition]] = field(
         default_factory=dict
     )
@@ -103,27 +104,27 @@ class MonitoredDays:
     def _day(self, snapshot: Snapshot, day: date, parts: Sequence[StoredPartition]) -> DayRows:
         # Asked for whether or not the day is kept: the commit records what each partition read.
         paths = snapshot.files(parts)
-        version = tuple(part.manifest.data_version for part in parts)
+        # Two days without rows have one data version: content knows neither its day nor its table.
+        version = tuple(Version(part.key, part.manifest.data_version) for part in parts)
         if version not in self._kept:
-            self._kept[version] = self._read(day, paths)
+            self._kept[version] = self._read(day, parts, paths)
             while len(self._kept) > 2 * look_back_days(self.reference_days):
                 self._kept.popitem(last=False)
         self._kept.move_to_end(version)
         return self._kept[version]
 
-    def _read(self, day: date, paths: Sequence[Path]) -> DayRows:
+    def _read(self, day: date, parts: Sequence[StoredPartition], paths: Sequence[Path]) -> DayRows:
         import duckdb
 
         with duckdb.connect() as connection:
-            rows = connection.sql(self._query(paths)).to_arrow_table()
+            rows = connection.sql(self._query(parts, paths)).to_arrow_table()
         columns = {name: _array(rows, name) for name in self.columns}
         return DayRows(day, rows.num_rows, columns)
 
-    def _query(self, paths: Sequence[Path]) -> str:
+    def _query(self, parts: Sequence[StoredPartition], paths: Sequence[Path]) -> str:
         predictions, *outcomes = [f"read_parquet({literal(path)})" for path in paths]
         # A problem without feature views has no ages to read; its rows are counted all the same.
-        expressions = [self._expression(name, bool(outcomes)) for name in self.columns]
-        selected = ", ".join(expressions) or "1"
+        selected = ", ".join(self._expression(name, *parts) for name in self.columns) or "1"
         joined = ""
         if outcomes:
             using = ", ".join(map(quote, self.keys))
@@ -131,17 +132,19 @@ class MonitoredDays:
         order = ", ".join(f"rows.{quote(key)}" for key in self.keys)
         return f"select {selected} from {predictions} as rows {joined} order by {order}"  # noqa: S608  # all quoted
 
-    def _expression(self, name: str, outcomes: bool) -> str:
+    def _expression(
+        self, name: str, predictions: StoredPartition, outcomes: StoredPartition | None = None
+    ) -> str:
         """How a column that a monitor reads comes from the two tables."""
         as_name = f"as {quote(name)}"
         if name.endswith(AGE):
-            known = quote(f"{name.removesuffix(AGE)}__{KNOWN_AT}")
-            predicted = quote(PREDICTED_AT)
-            return f"(epoch(rows.{predicted}) - epoch(rows.{known})) / 3600 {as_name}"
+            column = f"{name.removesuffix(AGE)}__{KNOWN_AT}"
+            known = _column("rows", predictions, column, "null::timestamp")
+            return f"(epoch(rows.{quote(PREDICTED_AT)}) - epoch({known})) / 3600 {as_name}"
         if name == LABEL or name in self.outcome_columns:
-            source = self.label if name == LABEL else name
-            return f"{f'events.{quote(source)}' if outcomes else 'null'}::double {as_name}"
-        return f"rows.{quote(name)}"
+            found = _column("events", outcomes, self.label if name == LABEL else name)
+            return f"{found}::double {as_name}"
+        return f"{_column('rows', predictions, name)} {as_name}"
 
     def _raw(
         self, snapshot: Snapshot, days: Sequence[date]
@@ -191,13 +194,21 @@ def _rows(part: StoredPartition | None) -> int:
     return 0 if part is None else part.manifest.rows or 0
 
 
+def _column(alias: str, part: StoredPartition | None, name: str, null: str = "null") -> str:
+    """A column of a day's file; null where the file is older than the column, or not there."""
+    # As SQL reads names, in any case: a label is one in the training set however it is written.
+    held = part is not None and name.lower() in map(str.lower, part.manifest.schema)
+    return f"{alias}.{quote(name)}" if held else null
+
+
 def _array(rows: pa.Table, name: str) -> npt.NDArray[Any]:
-    """A column as floats with NaN, or as objects with None if it is text."""
+    """A column as `DayRows` holds it: what a model is given as a number is one here."""
     import numpy as np
     import pyarrow as pa
 
     column = rows.column(name)
-    kind = column.type
-    if pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind):
-        return np.asarray(column.cast(pa.float64()).to_numpy(zero_copy_only=False))
+    if is_number(column.type):
+        values = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+        # No model is given a greater one, and no sum, nor a square, of the others is infinite.
+        return np.where(np.abs(values) <= np.finfo(np.float32).max, values, np.nan)
     return np.array([None if v is None else str(v) for v in column.to_pylist()], dtype=object)

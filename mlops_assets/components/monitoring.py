@@ -28,7 +28,7 @@ class Monitoring(BaseModel):
     reference_days: Annotated[int, Field(ge=7, le=366)] = 28
     """How many days before it a day is compared with."""
     fewest_days: Annotated[int, Field(ge=5, le=366)] = 14
-    """With fewer of them, nothing is an alarm."""
+    """With fewer of them that have a figure, the figure is no alarm."""
     alarm_probability: Annotated[float, Field(gt=0, lt=0.1)] = 1e-6
     """How likely one figure of one day is to be called an alarm by chance; a day has hundreds."""
 

@@ -118,6 +118,7 @@ class PredictionAssets:
             group_name=problem.name,
             **assets.profiled(),
             code_version=code_version(
+                "mlops_assets.components.partition_files",
                 "mlops_assets.components.predictions",
                 "mlops_assets.components.training_set",
                 "mlops_assets.engines",

@@ -137,8 +137,13 @@ class ProblemMonitors:
                         "mlops_assets.components.monitored_days",
                         "mlops_assets.components.monitoring",
                         "mlops_assets.monitors",
+                        "mlops_assets.ml.encoding",
+                        "mlops_assets.ml.intervals",
                         "mlops_assets.ml.page",
                         "mlops_assets.ml.pictures",
+                        "mlops_assets.ml.report",
+                        "mlops_assets.ml.samples",
+                        "mlops_assets.ml.stored",
                         declared=(declared, monitor, problem.spine),
                     ),
                 )

@@ -45,7 +45,7 @@ def fit_features(rows: pa.Table, names: Sequence[str]) -> tuple[Feature, ...]:
         if _is_text(column.type):
             words = pc.unique(_as_text(column)).drop_null().to_pylist()
             features.append(Feature(name=name, vocabulary=tuple(sorted(words))))
-        elif _is_number(column.type):
+        elif is_number(column.type):
             features.append(Feature(name=name))
         else:
             raise UnusableRowsError(
@@ -82,7 +82,7 @@ def _encode_column(column: pa.ChunkedArray, feature: Feature) -> npt.NDArray[np.
         words = pa.array(feature.vocabulary, pa.string())
         column = pc.index_in(_as_text(column), value_set=words, skip_nulls=True)
     else:
-        _require_kind(_is_number(column.type), column, feature, "a number")
+        _require_kind(is_number(column.type), column, feature, "a number")
         if pa.types.is_boolean(column.type):
             column = column.cast(pa.int8())
     with np.errstate(over="ignore"):
@@ -114,7 +114,8 @@ def _is_text(kind: pa.DataType) -> bool:
     )
 
 
-def _is_number(kind: pa.DataType) -> bool:
+def is_number(kind: pa.DataType) -> bool:
+    """Whether a column of that type is read as numbers; truth values are, and a column of nulls."""
     import pyarrow as pa
 
     return bool(

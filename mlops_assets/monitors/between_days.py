@@ -19,8 +19,6 @@ from typing import Literal
 
 Side = Literal["above", "below", "both"]
 
-FEWEST_DAYS = 3
-
 
 @dataclass(frozen=True)
 class Estimate:
@@ -73,7 +71,11 @@ def _reach(tail: float, freedom: int) -> float:
 
 
 def departure(
-    reference: Sequence[Estimate], found: Estimate, *, least_variance: float = 0.0
+    reference: Sequence[Estimate],
+    found: Estimate,
+    *,
+    fewest_days: int,
+    least_variance: float = 0.0,
 ) -> Departure | None:
     """Compare a figure of one or more days with a figure of each day before them.
 
@@ -82,15 +84,16 @@ def departure(
     weeks of the year 2013 an alarm that were none.
 
     Args:
-        reference: The figure of each day of the reference.
+        reference: The figure of each day of the reference that has one.
         found: The figure to judge, with its variance by chance.
+        fewest_days: So many of them it takes to judge by; three at least.
         least_variance: Of a day against another, where the reference shows none: days that were
             all equal so far need not be so tomorrow.
 
     Returns:
-        None with fewer than three days in the reference.
+        None with fewer days in the reference.
     """
-    if len(reference) < FEWEST_DAYS:
+    if len(reference) < fewest_days:
         return None
     between = max(_between(reference), least_variance)
     weights = [1 / _positive(between + day.variance) for day in reference]

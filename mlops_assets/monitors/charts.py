@@ -88,16 +88,15 @@ def compared(column: str, reference: Sequence[Values], today: Values) -> Iterato
 
     from mlops_assets.monitors.distribution import bin_names, binned
 
-    days = [day for day in reference if day.present]
-    if not days or not today.present:
+    if not reference or not today.present:
         return
-    counts = binned([*days, today], reference=len(days))
+    counts = binned([*reference, today], reference=len(reference))
     before = np.array(counts[:-1]).sum(axis=0)
     yield Comparison(
         f"{column}",
         f"The share of rows with each value of {column}, or in each tenth of what the "
-        f"{len(days)} days before had.",
-        bin_names(days),
+        f"{len(reference)} days before had.",
+        bin_names(reference),
         (counts[-1] / counts[-1].sum()).tolist(),
         (before / before.sum()).tolist(),
     )

@@ -142,12 +142,13 @@ class Concept:
         for window in WINDOWS:
             own = tallies.window(window, RESIDUAL, ALL)
             days = tallies.reference(window, RESIDUAL, ALL)
-            if own.n < FEWEST_ROWS or not days:
+            if own.n < FEWEST_ROWS:
                 continue
             variance = _variance(days)
             judged = departure(
                 [Estimate(day.mean, variance / day.n) for day in days if day.n],
                 Estimate(own.mean, variance / own.n),
+                fewest_days=tallies.fewest_days,
             )
             if judged is not None:
                 yield self._finding(tallies, RESIDUAL, ALL, window, own.n, judged)
@@ -167,8 +168,6 @@ class Concept:
                 for day, whole in zip(days, every, strict=True)
                 if day.n and whole.n - day.n
             ]
-            if len(pairs) < tallies.fewest_days:
-                continue
             variance = _variance([day for day, _ in pairs])
             if quantity == RESIDUAL:
                 # A carrier that was always punctual has no variance, until the first late flight.
@@ -180,6 +179,7 @@ class Concept:
                     for day, other in pairs
                 ],
                 Estimate(own.mean - others.mean, variance / own.n + rest / others.n),
+                fewest_days=tallies.fewest_days,
             )
             if judged is not None:
                 yield self._finding(tallies, quantity, part, window, own.n, judged)

@@ -60,19 +60,18 @@ def shift(reference: Sequence[Values], today: Values, probability: float) -> Shi
     """Compare a day's values with those of the days before it.
 
     Args:
-        reference: The column on each of those days.
+        reference: The column on each of those days, with so many rows at least as are judged.
         today: The column on the day.
         probability: How likely an index beyond its limit shall be without a shift.
 
     Returns:
-        None with too few rows, or too few days that have any.
+        None without a reference, with too few rows, or where all have one value.
     """
     import numpy as np
 
-    days = [values for values in reference if values.present >= FEWEST_ROWS]
-    if len(days) < 3 or today.present < FEWEST_ROWS:
+    if not reference or today.present < FEWEST_ROWS:
         return None
-    counts = np.array(binned([*days, today], reference=len(days)))
+    counts = np.array(binned([*reference, today], reference=len(reference)))
     if counts.shape[1] < 2:
         return None
     before, now = counts[:-1], counts[-1]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from mlops_assets.ml.samples import Sample
 from mlops_assets.monitors.charts import Chart, compared, nearest_limits
 from mlops_assets.monitors.concept import SCORE
-from mlops_assets.monitors.distribution import Shift, shift
+from mlops_assets.monitors.distribution import FEWEST_ROWS, Shift, shift
 from mlops_assets.monitors.finding import Finding, Findings, Look, subject_of
 from mlops_assets.monitors.history import History, Values
 
@@ -34,17 +34,16 @@ class Drift:
 
     def look(self, history: History) -> Look:
         """Judge a day."""
-        reference = history.reference()
         findings: list[Finding] = []
-        for column in self.columns if reference else ():
-            days = [day.values(column) for day in reference]
+        for column in self.columns:
+            days = history.comparable(column, FEWEST_ROWS)
             found = shift(days, history.today.values(column), self.probability)
             if found is not None:
                 findings += self._findings(history, column, found)
         judged = Findings(
             monitor=NAME,
             day=history.today.day.isoformat(),
-            reference_days=len(reference),
+            reference_days=len(history.reference()),
             findings=tuple(findings),
         )
         of_score = [found for found in findings if found.subject == SCORE and found.name == "psi"]
@@ -64,9 +63,8 @@ class Drift:
         psi = [finding for finding in found.findings if finding.name == "psi"]
         yield from nearest_limits("Nearest to a limit", psi, "indices")
         alarmed = [dict(finding.labels)["feature"] for finding in found.alarms]
-        reference = history.reference()
-        for column in list(dict.fromkeys([*alarmed, SCORE]))[:1]:
-            days = [day.values(column) for day in reference]
+        for column in [*alarmed, SCORE][:1]:
+            days = history.comparable(column, FEWEST_ROWS)
             yield from compared(column, days, history.today.values(column))
 
     def _findings(self, history: History, column: str, found: Shift) -> Iterator[Finding]:

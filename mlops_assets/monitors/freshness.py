@@ -75,12 +75,10 @@ class Freshness:
 
     def _expired(self, history: History, view: str) -> Finding | None:
         today = history.today.values(f"{view}{AGE}")
-        shares = [
-            (day.values(f"{view}{AGE}").missing, day.rows)
-            for day in history.reference()
-            if day.rows
-        ]
-        judged = share_departure(shares, (today.missing, history.today.rows))
+        shares = [(day.values(f"{view}{AGE}").missing, day.rows) for day in history.reference()]
+        judged = share_departure(
+            shares, (today.missing, history.today.rows), fewest_days=history.fewest_days
+        )
         if judged is None:
             return None
         limit = share_limit(shares, judged, self.probability)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from math import isnan
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ class DayRows:
     Attributes:
         day: The day.
         rows: How many rows it has.
-        columns: By name: numbers as floats with NaN where there is none, else text with None.
+        columns: By name: numbers as floats, each within what one of 32 bits can carry, with NaN
+            where there is none; else text with None.
     """
 
     day: date
@@ -105,7 +107,7 @@ class History:
         today: The day.
         before: Those of the days before it that exist, oldest first.
         reference_days: How many days a window of days is compared with.
-        fewest_days: With fewer of them, nothing is an alarm.
+        fewest_days: With fewer of them that have a figure, the figure is no alarm.
         inputs: What the lake says of its inputs.
     """
 
@@ -125,6 +127,21 @@ class History:
         found = [found for found in self.before if window <= self._age(found) < last]
         return found if len(found) >= self.fewest_days else []
 
+    def comparable(self, column: str, fewest_rows: int = 1) -> list[Values]:
+        """A column on those days of the reference whose values a day's can be compared with.
+
+        Days that have them in so many rows at least, and of the day's kind: a column of text that
+        became one of numbers starts anew. None where the days are too few.
+        """
+        kind = self.today.values(column).distinct.dtype.kind
+        days = [day.values(column) for day in self.reference()]
+        found = [
+            values
+            for values in days
+            if values.present >= fewest_rows and values.distinct.dtype.kind == kind
+        ]
+        return found if len(found) >= self.fewest_days else []
+
     def _age(self, found: DayRows) -> int:
         return (self.today.day - found.day).days
 
@@ -135,5 +152,12 @@ def codes_of(day: DayRows, column: str) -> npt.NDArray[np.str_]:
 
     entries = day.columns[column]
     if entries.dtype.kind == "f":
-        return np.array(["" if np.isnan(entry) else f"{entry:g}" for entry in entries], dtype=str)
+        return np.array([_number_name(entry) for entry in entries.tolist()], dtype=str)
     return np.array(["" if entry is None else str(entry) for entry in entries], dtype=str)
+
+
+def _number_name(number: float) -> str:
+    """A number as the name of a slice, all of its digits: two numbers are two slices."""
+    if isnan(number):
+        return ""
+    return str(int(number)) if number.is_integer() else repr(number)

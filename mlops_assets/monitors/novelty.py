@@ -44,16 +44,15 @@ class Novelty(NamedTuple):
         return self.recurring and self.share >= ALARM_SHARE and enough
 
 
-def novelty(reference: Sequence[Values], today: Values) -> Novelty | None:
-    """Look for values of a day that no day of the reference had; None where there is nothing to."""
+def novelty(reference: Sequence[Values], today: Values) -> Novelty:
+    """Look for values of a day that no day of the reference had, all of which have values."""
     import numpy as np
 
-    days = [values for values in reference if values.present]
-    if not days or not today.present:
-        return None
-    counts = np.concatenate([day.counts for day in days])
+    counts = np.concatenate([day.counts for day in reference])
     distinct, places, days_with = np.unique(
-        np.concatenate([day.distinct for day in days]), return_inverse=True, return_counts=True
+        np.concatenate([day.distinct for day in reference]),
+        return_inverse=True,
+        return_counts=True,
     )
     rows = np.bincount(places, counts)
     once = float(rows[days_with == 1].sum() / rows.sum())
@@ -83,11 +82,14 @@ def _just_beyond(values: npt.NDArray[Any], reference: npt.NDArray[Any]) -> npt.N
 
 
 def far_outside_share(reference: Sequence[Values], today: Values) -> float:
-    """The share of a day's values that lie beyond the reference's range by more than its width."""
-    days = [values.distinct for values in reference if values.present]
-    if not days or not today.present or today.distinct.dtype.kind != "f":
+    """The share of a day's values that lie beyond the reference's range by more than its width.
+
+    All of the days have values; of text, which has no range, it is 0.
+    """
+    if today.distinct.dtype.kind != "f":
         return 0.0
-    lowest, highest = min(day[0] for day in days), max(day[-1] for day in days)
+    lowest = min(day.distinct[0] for day in reference)
+    highest = max(day.distinct[-1] for day in reference)
     width = highest - lowest
     far = (today.distinct < lowest - width) | (today.distinct > highest + width)
     return float(today.counts[far].sum() / today.present) if width else 0.0

@@ -115,8 +115,10 @@ class Quality:
 
     def _missing(self, history: History, column: str) -> Iterator[Finding]:
         today = history.today.values(column)
-        shares = [(day.values(column).missing, day.rows) for day in history.reference() if day.rows]
-        judged = share_departure(shares, (today.missing, history.today.rows))
+        shares = [(day.values(column).missing, day.rows) for day in history.reference()]
+        judged = share_departure(
+            shares, (today.missing, history.today.rows), fewest_days=history.fewest_days
+        )
         if judged is None:
             return
         limit = share_limit(shares, judged, self.probability)
@@ -135,11 +137,10 @@ class Quality:
         )
 
     def _values(self, history: History, column: str) -> Iterator[Finding]:
-        reference = [day.values(column) for day in history.reference()]
-        today = history.today.values(column)
-        found = novelty(reference, today)
-        if found is None or today.present < FEWEST_ROWS:
+        reference, today = history.comparable(column), history.today.values(column)
+        if not reference or today.present < FEWEST_ROWS:
             return
+        found = novelty(reference, today)
         labels = (("feature", column),)
         if found.recurring:
             yield Finding(
@@ -180,6 +181,7 @@ class Quality:
         judged = share_departure(
             [(day.quarantined, day.accepted + day.quarantined) for day in days if day],
             (today.quarantined, today.accepted + today.quarantined),
+            fewest_days=history.fewest_days,
             least_variance=0.002**2,
         )
         if judged is None:
@@ -204,12 +206,16 @@ def share_departure(
     reference: Sequence[tuple[int, int]],
     found: tuple[int, int],
     *,
+    fewest_days: int,
     least_variance: float = DAY_TO_DAY,
 ) -> Departure | None:
-    """A share of a day's rows against the days before, each as (rows that count, rows)."""
+    """A share of a day's rows against the days before, each as (rows that count, rows).
+
+    None where the day has no rows, or too few of the days before have any.
+    """
     days = [(count, rows) for count, rows in reference if rows]
     count, rows = found
-    if not days or not rows:
+    if not rows:
         return None
     whole = sum(size for _, size in days)
     # Half a row of each kind is added: a share that was always 0 has a variance by chance too.
@@ -218,6 +224,7 @@ def share_departure(
     return departure(
         [Estimate(part / size, variance / size) for part, size in days],
         Estimate(count / rows, variance / rows),
+        fewest_days=fewest_days,
         least_variance=least_variance,
     )
 

@@ -1,5 +1,6 @@
 """What changes an asset's code version: all that decides its bytes, and nothing else."""
 
+import ast
 import copy
 import os
 import subprocess
@@ -160,6 +161,8 @@ def edited(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
         ("training_set", {"training_set", "model", "evaluation_report", "champion", "predictions"}),
         ("deployment", {"deployed_model"}),
         ("predictions", {"predictions"}),
+        ("partition_files", {"predictions"}),
+        ("monitored_days", set(MONITORS)),
     ],
 )
 def test_a_module_changes_the_code_versions_of_what_it_makes(
@@ -168,6 +171,32 @@ def test_a_module_changes_the_code_versions_of_what_it_makes(
     before = problem_versions()
     edited(f"{COMPONENTS}.{module}")
     assert changed(before, problem_versions()) == assets
+
+
+def imported_by_monitors() -> set[str]:
+    """The modules of `ml` that what makes a monitor's report imports."""
+    package = ROOT / "mlops_assets"
+    files = [
+        *(package / "monitors").glob("*.py"),
+        *(package / f"components/{name}.py" for name in ("monitored_days", "monitoring")),
+    ]
+    return {
+        node.module
+        for file in files
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.ImportFrom) and node.module
+        if node.module.startswith("mlops_assets.ml.")
+    }
+
+
+@pytest.mark.usefixtures("manifest")
+@pytest.mark.parametrize("module", sorted(imported_by_monitors()))
+def test_whatever_a_monitor_is_made_with_changes_its_code_version(
+    edited: Callable[[str], None], module: str
+) -> None:
+    before = problem_versions()
+    edited(module)
+    assert changed(before, problem_versions()) >= set(MONITORS)
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ def history(
     made = [
         made_up_day(
             first + place,
-            rows=last_rows if last_rows and place == days - 1 else rows,
+            rows=rows if last_rows is None or place < days - 1 else last_rows,
             change=last if place in spoil else lambda _: None,
         )
         for place in range(days)

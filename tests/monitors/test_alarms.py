@@ -1,17 +1,19 @@
 """What each monitor calls an alarm on a day, and what it leaves alone."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
+from typing import Any
 
 import numpy as np
 import pytest
-from made_up_days import Columns, history
+from made_up_days import FIRST, Columns, history, made_up_day
 
 from mlops_assets.monitors.concept import Concept
 from mlops_assets.monitors.drift import Drift
 from mlops_assets.monitors.finding import Look, Monitor
 from mlops_assets.monitors.freshness import Freshness
-from mlops_assets.monitors.history import Inputs, RawCount
+from mlops_assets.monitors.history import History, Inputs, RawCount
 from mlops_assets.monitors.performance import Performance
 from mlops_assets.monitors.quality import Quality
 
@@ -163,3 +165,107 @@ def test_labels_that_are_not_known_yet_are_left_out() -> None:
     assert "ROC AUC" not in PERFORMANCE.look(history(last=unknown)).figures
     assert subjects(PERFORMANCE.look(history(last=unknown))) == []
     assert subjects(CONCEPT.look(history(last=unknown))) == []
+
+
+def filled(**values: Any) -> Change:
+    """Gives whole columns one value."""
+
+    def change(columns: Columns) -> None:
+        for name, value in values.items():
+            kind = object if value is None or isinstance(value, str) else float
+            columns[name] = np.full(len(columns[name]), value, dtype=kind)
+
+    return change
+
+
+def only_on(places: range, change: Change, *, today: Change) -> History:
+    """A history in which nothing but those days is as ever; the others before it are spoilt."""
+    made = history(last=today)
+    before = [
+        day if place in places else made_up_day((day.day - FIRST).days, change=change)
+        for place, day in enumerate(made.before)
+    ]
+    return replace(made, before=before)
+
+
+def at_100_times(columns: Columns) -> None:
+    columns["weather__knots"] = columns["weather__knots"] * 100 + 1000
+
+
+@pytest.mark.parametrize("monitor", [DRIFT, QUALITY])
+@pytest.mark.parametrize(("days", "expected"), [(13, []), (14, ["weather"])])
+@pytest.mark.parametrize("instead", [np.nan, None, "text"])
+def test_a_column_is_judged_by_days_that_have_such_values_if_they_are_enough(
+    monitor: Monitor, days: int, expected: list[str], instead: Any
+) -> None:
+    looked = monitor.look(
+        only_on(range(20, 20 + days), filled(weather__knots=instead), today=at_100_times)
+    )
+    of_knots = [found for found in looked.findings.alarms if "weather__knots" in found.caption]
+    assert [found.subject for found in of_knots][:1] == expected
+
+
+@pytest.mark.parametrize(("days", "judged"), [(13, False), (14, True)])
+def test_residuals_are_judged_by_days_whose_labels_are_known(days: int, judged: bool) -> None:
+    unknown = filled(label=np.nan, minutes=np.nan)
+    look = CONCEPT.look(only_on(range(20, 20 + days), unknown, today=filled(label=1.0)))
+    assert ("all rows" in {found.subject for found in look.findings.findings}) == judged
+
+
+@pytest.mark.parametrize(("days", "judged"), [(13, False), (14, True)])
+@pytest.mark.parametrize(
+    ("monitor", "name"), [(QUALITY, "missing_share"), (FRESHNESS, "expired_share")]
+)
+def test_shares_are_judged_by_days_that_have_rows(
+    monitor: Monitor, name: str, days: int, judged: bool
+) -> None:
+    made = history(last=no_weather)
+    before = [
+        day if place in range(20, 20 + days) else made_up_day(place, rows=0)
+        for place, day in enumerate(made.before)
+    ]
+    look = monitor.look(replace(made, before=before))
+    assert (name in {found.name for found in look.findings.alarms}) == judged
+
+
+def new_carrier(columns: Columns) -> None:
+    columns["carrier"] = np.where(columns["carrier"] == "UA", "ZZ", columns["carrier"])
+
+
+@pytest.mark.parametrize("monitor", MONITORS)
+@pytest.mark.parametrize("spoilt", [1, 36])
+@pytest.mark.parametrize(
+    "change",
+    [
+        filled(label=0.0),
+        filled(label=1.0),
+        filled(label=np.nan, minutes=np.nan),
+        filled(weather__knots=np.nan),
+        filled(weather__knots=None),
+        filled(weather__knots="calm"),
+        filled(carrier=None),
+        filled(score=0.5),
+        filled(score=np.nan),
+        filled(minutes=0.0),
+        filled(weather__knots=3e38, weather__age_hours=3e38, minutes=-3e38),
+        new_carrier,
+    ],
+)
+def test_a_day_of_any_values_has_findings_that_can_be_stored(
+    monitor: Monitor, spoilt: int, change: Change
+) -> None:
+    look = monitor.look(history(last=change, spoilt=spoilt))
+    assert look.findings.to_json()
+    assert look.samples.to_json()
+
+
+@pytest.mark.parametrize("monitor", MONITORS)
+@pytest.mark.parametrize("empty", [(35,), (10, 20), tuple(range(35)), tuple(range(36))])
+def test_days_without_rows_have_findings_that_can_be_stored(
+    monitor: Monitor, empty: tuple[int, ...]
+) -> None:
+    *before, today = [made_up_day(place, rows=0 if place in empty else 400) for place in range(36)]
+    look = monitor.look(History(today, before, 28, 14))
+    assert look.findings.to_json()
+    assert look.samples.to_json()
+    assert set(subjects(look)) <= {"rows"}
