@@ -58,6 +58,7 @@ def test_a_landed_day_is_what_the_packaged_year_has_of_it(tmp_path: Path) -> Non
         ("PK\3\4\0\0\0", "is binary and no CSV"),
         ("", "is empty"),
         ("year,month\n1,2\n", "lacks the columns"),
+        ("year,month\r1,2\r", "end with a carriage return alone"),
     ],
 )
 def test_a_broken_file_refuses_its_own_day_and_no_other(
