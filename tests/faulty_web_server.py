@@ -38,6 +38,8 @@ class WebServer:
         ranges: Whether a part of a file can be asked for.
         tagged: Whether answers name the file's version.
         sized: Whether answers name the file's length.
+        chunked: Whether bodies are sent in chunks, the last of which tells their end.
+        most_of_a_rest: How many bytes of a rest are given at once.
         asked: Every request that came.
     """
 
@@ -52,6 +54,8 @@ class WebServer:
     ranges: bool = True
     tagged: bool = True
     sized: bool = True
+    chunked: bool = False
+    most_of_a_rest: int = 1 << 30
     asked: list[Asked] = field(default_factory=list)
 
     def etag(self, path: str) -> str:
@@ -96,20 +100,25 @@ class _Handler(BaseHTTPRequestHandler):
             asked.first_byte = int(wanted.removeprefix("bytes=").rstrip("-"))
             status = 206
             if asked.first_byte >= len(content):
-                return self._short(416)
+                return self._short(416, **{"Content-Range": f"bytes */{len(content)}"})
         self._send(status, content, etag, asked)
         return None
 
     def _send(self, status: int, content: bytes, etag: str, asked: Asked) -> None:
         told = self.told
         body = content[asked.first_byte :]
+        if status == 206:
+            body = body[: told.most_of_a_rest]
         self.send_response(status)
         if told.tagged:
             self.send_header("ETag", etag)
         if status == 206:
-            last = len(content) - 1
+            last = asked.first_byte + len(body) - 1
             self.send_header("Content-Range", f"bytes {asked.first_byte}-{last}/{len(content)}")
-        if told.sized:
+        if told.chunked:
+            self.send_header("Transfer-Encoding", "chunked")
+            body = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+        elif told.sized:
             self.send_header("Content-Length", str(len(body)))
         self.send_header("Connection", "close")
         self.end_headers()

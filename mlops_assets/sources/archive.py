@@ -6,6 +6,7 @@ Nothing is unpacked to the disk, so that no name in an archive can choose a plac
 from __future__ import annotations
 
 import stat
+import struct
 import zipfile
 import zlib
 from collections.abc import Collection
@@ -16,6 +17,9 @@ from mlops_assets.sources.errors import SourceError
 
 MAX_RATIO = 200
 """Text of numbers packs to a tenth or so. ZIP itself ends at 1,032: only zeros get near that."""
+
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""How a file may be packed: as every archiver does unless it is told otherwise."""
 
 SMALL = 1 << 20
 """Bytes below which no ratio is looked at: a few repeated lines of a small file pack to nothing."""
@@ -39,8 +43,8 @@ def unpack(
         beside: Names that may lie beside it, which are never read.
 
     Raises:
-        SourceError: The archive is damaged, encrypted, holds something else or more, or unpacks
-            to too much.
+        SourceError: The archive is damaged, encrypted, packed in an unusual way, holds something
+            else or more, or unpacks to too much.
     """
     try:
         with zipfile.ZipFile(content) as archive:
@@ -49,7 +53,18 @@ def unpack(
             # Reading stops at the declared size and compares the checksum, so that a member
             # that lies about its size is an error and never a flood.
             return archive.read(member)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as fault:
+    except SourceError:
+        raise
+    # A damaged directory shows in places and sizes that are none, wherever they are used first.
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        struct.error,
+        EOFError,
+        OSError,
+        ValueError,
+        NotImplementedError,
+    ) as fault:
         raise SourceError(
             f"{name} is cut off or damaged ({fault}). Copy the file again from its source."
         ) from fault
@@ -78,6 +93,11 @@ def _only_member(
         raise SourceError(f"{name} must hold one file {wanted}; it holds {held}{more}.")
     if found[0].flag_bits & 0x1:
         raise SourceError(f"{name} is encrypted. Store it without a password.")
+    if found[0].compress_type not in METHODS:
+        raise SourceError(
+            f"{name} is packed by another method than deflate (number {found[0].compress_type}). "
+            "Pack it as ZIP archives usually are."
+        )
     return found[0]
 
 

@@ -1,8 +1,8 @@
 """Reading the bytes of one CSV file, plain or in a ZIP archive, into a table of declared types.
 
 Here belong the faults of a file as a whole: empty, cut off, no CSV at all, a column missing or of
-another type. Each stops the read with one sentence, because no row of such a file can be
-trusted. Faults of single rows are the contract's.
+another type, lines that a quote runs together. Each stops the read with one sentence, because no
+row of such a file can be trusted. Faults of single rows are the contract's.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import csv
 import io
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,9 @@ MAX_HEADER = 1 << 16
 """Bytes of the first line that are looked at for names."""
 
 PACKED = ".zip"
+
+_EMPTY_LINE = re.compile(rb"\n(?=\r?\n)")
+"""What ends the line before an empty one; the first line is never empty, since it holds names."""
 
 Name = Path | str
 """What errors call a file."""
@@ -66,7 +70,8 @@ def parse(
 ) -> pa.Table:
     """Read the columns of `schema` from the content of a `.csv` file or of a `.zip` of one.
 
-    "NA" and an empty field are null in any column; columns beyond the schema's are left out.
+    "NA" and an empty field are null in any column; columns beyond the schema's are left out. A line
+    is a row, unless it is empty: no value goes over more than one.
 
     Args:
         name: The file's name, which tells a ZIP archive and the file in it.
@@ -77,7 +82,8 @@ def parse(
 
     Raises:
         SourceError: The file is empty, cut off, no CSV or larger than `max_bytes` unpacked; a
-            column is missing, named twice, or holds a value that is not of its type.
+            column is missing, named twice, or holds a value that is not of its type; a quote is
+            not closed.
     """
     if not content:
         raise SourceError(f"{name} is empty. Fetch the file again.")
@@ -105,6 +111,11 @@ def parse_plain(
     import pyarrow as pa
 
     refuse_other_kinds(name, content, packed=False)
+    if content.count(b"\r") != content.count(b"\r\n"):
+        raise SourceError(
+            f"{name} has lines that end with a carriage return alone. Save it with the line ends "
+            "of Unix or Windows."
+        )
     _check_header(name, content, schema)
     if not content.endswith(b"\n"):
         raise SourceError(
@@ -114,6 +125,7 @@ def parse_plain(
         table = _parse(content, schema)
     except pa.ArrowInvalid as fault:
         raise _located(name, content, schema, fault) from fault
+    _refuse_joined_lines(name, content, table)
     if table.num_rows == 0 and not may_be_empty():
         raise SourceError(f"{name} holds a header and no rows. Fetch the file again.")
     _refuse_nan(name, table)
@@ -157,7 +169,12 @@ def _check_size(path: Name, size: int, max_bytes: int) -> None:
 
 def _check_header(name: Name, content: bytes, schema: pa.Schema) -> None:
     line = content[:MAX_HEADER].partition(b"\n")[0]
-    names = next(csv.reader(io.StringIO(line.decode("utf-8-sig", errors="replace"))), [])
+    try:
+        names = next(csv.reader([line.decode("utf-8-sig", errors="replace")], strict=True), [])
+    except csv.Error as error:
+        raise SourceError(
+            f"{name}, line 1: the names are quoted in a way that is no CSV ({error}). Correct them."
+        ) from error
     missing = [column for column in schema.names if column not in names]
     if missing:
         raise SourceError(
@@ -218,6 +235,39 @@ def _located(name: Name, content: bytes, schema: pa.Schema, fault: pa.ArrowInval
                 f"({text.partition(': ')[2]}). The file may be cut off: copy it again."
             )
     return SourceError(f"{name} cannot be read as CSV: {fault}. Copy the file again.")
+
+
+def _refuse_joined_lines(name: Name, content: bytes, table: pa.Table) -> None:
+    """Refuse a file of which a quote that is not closed has hidden rows in a value.
+
+    The parser takes all that follows such a quote, up to the end of its block, for one value. In a
+    column that is not read nobody would see that these rows are missing.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    lines = content.count(b"\n") - 1
+    if table.num_rows != lines:
+        lines -= sum(1 for _ in _EMPTY_LINE.finditer(content))
+    # A block's last line has no row after it to lose: its quote shows in its own value.
+    texts = [column for column in table.columns if pa.types.is_string(column.type)]
+    if table.num_rows != lines or any(
+        pc.any(pc.match_substring(text, "\n")).as_py() for text in texts
+    ):
+        raise SourceError(
+            f"{name}: a quote is not closed near line {_open_quote(content)}, which makes one "
+            "value of several lines. Close it; no value may go over more than one line."
+        )
+
+
+def _open_quote(content: bytes) -> int:
+    """The first line whose last value does not end on it."""
+    text = io.TextIOWrapper(io.BytesIO(content), "utf-8-sig", errors="replace", newline="")
+    lines, line = csv.reader(text), 1
+    with suppress(csv.Error):  # a value that is longer than that module takes
+        while next(lines, None) is not None and lines.line_num == line:
+            line += 1
+    return min(line, lines.line_num)
 
 
 def _refuse_nan(name: Name, table: pa.Table) -> None:

@@ -27,12 +27,13 @@ def of_window(
     """The rows of the days asked for; a day without rows is refused.
 
     A row goes to the day that it states or, where that is no day of the span, to the day that its
-    instant implies, whatever was asked for: a range gives each day what the day alone would get.
+    instant implies, whatever was asked for: a range gives each day what the day alone would get. A
+    row that names no day of the span goes to the first one, whose quarantine tells of it.
 
     Args:
         place: What errors call what was read.
         rule: How rows name their day.
-        rows: All that may belong there. What belongs to no day of the span is left out.
+        rows: All that may belong there.
         window: The days asked for.
         span: The days that there are.
         origins: What the rows were read from.
@@ -41,7 +42,7 @@ def of_window(
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    days = rule.assign(rows, span)
+    days = rule.assign(rows, span).fill_null(span.first)
     first, last = pa.scalar(window.first, pa.date32()), pa.scalar(window.last, pa.date32())
     wanted = pc.and_(pc.greater_equal(days, first), pc.less_equal(days, last))
     kept = days.filter(wanted)

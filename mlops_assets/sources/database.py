@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -44,6 +45,17 @@ CANCELLED = "57014"
 """What Postgres calls a statement that took too long."""
 
 POSTGRES, SQLITE = "postgresql", "sqlite"
+
+EVER = DayWindow(date.min, date.max)
+
+SECRET = re.compile(r"pass|pwd|token|secret|key", re.IGNORECASE)
+"""What the name of a URL's parameter looks like that holds a secret."""
+
+PATHS = {"passfile", "sslkey", "ssl_key"}
+"""Parameters of such names that hold the path of a file."""
+
+SECRET_WITHIN = re.compile(r"(pwd|password|token|secret)\s*=", re.IGNORECASE)
+"""What a secret looks like in a parameter that holds a whole connection, as odbc_connect does."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +98,13 @@ class Database:
         rows = self._patiently(lambda connection: self._rows(connection, table, window))
         place = self._place(table.table)
         if window is None or table.days is None:
+            if rows.num_rows == 0:
+                raise SourceError(
+                    f"{place} has no rows, which would leave none of it. Fill the table, or "
+                    "correct MLOPS_SOURCE."
+                )
             return Rows(rows, {table.table: _digest(rows)})
+        rows = rows.filter(_of_span_or_none(table.days, rows, self.span))
         empty = {day for name, day in self.empty if name == table.table}
         found = of_window(place, table.days, rows, window, span=self.span, origins={}, empty=empty)
         origins = {f"{table.table}/{day}": _digest(_of(found, day)) for day in window}
@@ -103,7 +121,9 @@ class Database:
                 for name, table in self.tables.items()
             }
 
-        found, now = self._patiently(changes, waits=()), time.time_ns()
+        # Before it is asked: what is committed while it answers must be late at the next look.
+        now = time.time_ns()
+        found = self._patiently(changes, waits=())
         unusable: dict[str, str] = {}
         taken: list[Item] = []
         waiting = 0
@@ -126,7 +146,10 @@ class Database:
         columns = [sa.type_coerce(theirs.c[name], sa.types.NullType()) for name in schema.names]
         statement = sa.select(*columns)
         if window is not None and table.days is not None:
-            statement = statement.where(_belongs(theirs, table.days, window))
+            wanted = [_belongs(theirs, table.days, window)]
+            if self.span.first in window:
+                wanted.append(_homeless(theirs, table.days))
+            statement = statement.where(sa.or_(*wanted))
         batches = [schema.empty_table()]
         streamed = {"stream_results": True, "yield_per": BATCH}
         for rows in connection.execute(statement, execution_options=streamed).partitions():
@@ -151,27 +174,39 @@ class Database:
             since -= timedelta(days=1)
         parts = [theirs.c[name] for name in days]
         newest = sa.type_coerce(sa.func.max(changed), sa.types.NullType())
-        statement = sa.select(*parts, newest, sa.func.count())
+        counted = sa.select(*parts, newest, sa.func.count())
+        statement: sa.Executable = counted
         recent = changed >= _bound(changed, since)
         if parts:
             touched = sa.select(*parts).where(recent).distinct().subquery()
             same = sa.and_(*(touched.c[name] == theirs.c[name] for name in days))
+            # Nothing equals what is missing.
+            nameless = sa.and_(recent, sa.or_(*(part.is_(None) for part in parts)))
             # All rows of a day that was touched: an older time that is committed late shows in
             # their number.
-            statement = statement.select_from(theirs.join(touched, same)).group_by(*parts)
+            statement = sa.union_all(
+                counted.select_from(theirs.join(touched, same)).group_by(*parts),
+                counted.where(nameless).group_by(*parts),
+            )
         found = _Changes()
+        timeless = sa.select(sa.func.count()).select_from(theirs).where(changed.is_(None))
+        if unseen := connection.execute(timeless).scalar_one():
+            found.unusable[f"{table.table}: {self.cursor_column}"] = (
+                f"{self._place(table.table)} has no {self.cursor_column} in {unseen:,} rows, which "
+                "never arrive by themselves. Fill it there."
+            )
         for *day, when, count in connection.execute(statement):
             if when is None:
                 continue
             told = "-".join(f"{part:02}" if isinstance(part, int) else str(part) for part in day)
-            name = "/".join([table.table, *([told] if day else [])])
             named = _date(day)
             if day and (named is None or named not in self.span):
-                found.unusable[name] = (
+                found.unusable[f"{table.table}/{told}"] = (
                     f"{self._place(table.table)} has rows of {told}, which is no day of "
-                    f"{self.span}."
+                    f"{self.span}: {count:,} in all. Correct those that are of one."
                 )
                 continue
+            name = f"{table.table}/{named}" if named else table.table
             try:
                 stamp = round(_instant(when).timestamp() * 1e6) * 1000
             except (ValueError, TypeError, OverflowError):
@@ -300,19 +335,31 @@ class Database:
             raise SourceError(
                 "MLOPS_SOURCE is no URL of a database. Write it as <kind>://<user>@<host>/<name>."
             ) from None
-        if url.password is not None or any("password" in name.lower() for name in url.query):
+        if (held := _credential(url)) is not None:
             raise SourceError(
-                "MLOPS_SOURCE holds a password, which logs would show. Set MLOPS_SOURCE_PASSWORD "
-                "instead."
+                f"MLOPS_SOURCE holds {held}, which logs would show. Set MLOPS_SOURCE_PASSWORD "
+                "instead, and write the rest as <kind>://<user>@<host>/<name>."
             )
         return url
 
     @property
     def _shown(self) -> str:
-        return self._url.render_as_string(hide_password=True)
+        # Not the parameters, which no list of names can promise to hold no secret.
+        return self._url.set(query={}).render_as_string(hide_password=True)
 
     def _place(self, table: str) -> str:
         return f"{self._shown}, table {table}"
+
+
+def _credential(url: sa.URL) -> str | None:
+    """What of a URL belongs in no log: its password, or a parameter that looks like one."""
+    if url.password is not None:
+        return "a password"
+    for name, values in url.normalized_query.items():
+        named = SECRET.search(name) and name.lower() not in PATHS
+        if named or any(SECRET_WITHIN.search(value) for value in values):
+            return f"a credential in its parameter {name}"
+    return None
 
 
 def _belongs(theirs: sa.TableClause, rule: Days, window: DayWindow) -> sa.ColumnElement[bool]:
@@ -339,6 +386,28 @@ def _belongs(theirs: sa.TableClause, rule: Days, window: DayWindow) -> sa.Column
     end = datetime.combine(last + timedelta(days=3), midnight, UTC)
     near = sa.and_(instant >= _bound(instant, start), instant < _bound(instant, end))
     return sa.or_(stated, near)
+
+
+def _homeless(theirs: sa.TableClause, rule: Days) -> sa.ColumnElement[bool]:
+    """The rows that may name no day at all, and what else costs little to look at."""
+    import sqlalchemy as sa
+
+    year, month, day = (theirs.c[name] for name in rule.parts)
+    no_date = sa.or_(
+        *(part.is_(None) for part in (year, month, day)),
+        sa.not_(year.between(1, 9999)),
+        sa.not_(month.between(1, 12)),
+        # The last days of a month may be none of a shorter one.
+        sa.not_(day.between(1, 28)),
+    )
+    return sa.and_(theirs.c[rule.instant].is_(None), no_date)
+
+
+def _of_span_or_none(rule: Days, rows: pa.Table, span: DayWindow) -> pa.Array:
+    """Whether each row is of a day of the span or of none at all; others are of other days."""
+    import pyarrow.compute as pc
+
+    return pc.or_(rule.assign(rows, span).is_valid(), rule.assign(rows, EVER).is_null())
 
 
 def _bound(column: sa.ColumnElement[Any], instant: datetime) -> Any:  # noqa: ANN401 - by its type

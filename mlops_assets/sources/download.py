@@ -2,7 +2,9 @@
 
 What has come lies in `<name>.part` and is continued, by this process or the next, as long as the
 server says that it still has the same file. It takes its own name when it is whole. A copy is used
-again only if the server says that it has not changed.
+again only if its bytes are those that came and the server says that the file has not changed. A
+file whose end only a closed connection tells may have been cut off: it is given to whoever asked,
+who finds out, and fetched anew for the next, unless the server offers its digest.
 """
 
 from __future__ import annotations
@@ -13,12 +15,12 @@ import json
 import random
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mlops_assets.sources.errors import SourceError, SourceUnavailableError
 from mlops_assets.sources.guarded_http import Patience, request
@@ -26,11 +28,13 @@ from mlops_assets.sources.guarded_http import Patience, request
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
 
+T = TypeVar("T")
+
 BLOCK = 1 << 16
 
 CHECKSUM = ".sha256"
 
-_DIGEST = re.compile(rb"\s*([0-9a-fA-F]{64})(\s|$)")
+_OFFERED = re.compile(rb"\s*([0-9a-fA-F]{64})(\s|$)")
 
 _LATER = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
 
@@ -105,6 +109,23 @@ class Downloaded:
     path: Path
     sha256: str
 
+    def forget(self) -> None:
+        """Have the next download fetch it anew: what came is not what was meant."""
+        _note_of(self.path).unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class _Come:
+    """What has come of a file and is not checked yet.
+
+    Attributes:
+        version: How the server names it.
+        certain: Whether the server said where it ends.
+    """
+
+    version: Version
+    certain: bool
+
 
 class _LaterError(Exception):
     """What may pass; `wait` is what the server asks for, in seconds."""
@@ -169,18 +190,27 @@ class _Download:
 
     @property
     def note(self) -> Path:
-        return self.target.with_name(f"{self.target.name}.json")
+        return _note_of(self.target)
 
     def run(self) -> Downloaded:
         end = time.monotonic() + self.limits.total_seconds
-        tries = 0
+        come = self._retried(lambda: self._attempt(end), end)
+        if isinstance(come, Downloaded):
+            return come
+        return self._finish(come, self._retried(self._offered_digest, end))
+
+    def _retried(self, work: Callable[[], T], end: float) -> T:
+        """Do work again and again while what stops it may pass."""
+        most, tries = self._size(), 0
         while True:
-            before = self._size()
             try:
-                return self._attempt(end)
+                return work()
             except (_LaterError, SourceUnavailableError) as error:
-                # Whoever gives some bytes each time is slow, and not down.
-                tries = 1 if self._size() > before else tries + 1
+                # Whoever gives more each time is slow, and not down; whoever gives the same
+                # beginning again is no better than one who gives nothing.
+                size = self._size()
+                tries = 1 if size > most else tries + 1
+                most = max(most, size)
                 asked = getattr(error, "wait", None)
                 wait = self.limits.wait(tries) if asked is None else asked
                 if tries >= self.limits.tries or wait > self.limits.longest_wait:
@@ -193,7 +223,7 @@ class _Download:
                     raise self._too_slow() from error
                 time.sleep(wait)
 
-    def _attempt(self, end: float) -> Downloaded:
+    def _attempt(self, end: float) -> Downloaded | _Come:
         known = self._known()
         started = _version_in(_read(self.part_version))
         offset = self._size() if started and started.for_range else 0
@@ -204,30 +234,43 @@ class _Download:
         with request("GET", self.url, headers, self.limits.patience) as answer:
             if answer.status == HTTPStatus.NOT_MODIFIED and known:
                 return known[1]
-            if answer.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and offset:
-                self._forget_part()
-                raise _LaterError(f"{self.url} has no rest of what has come", 0.0)
-            _check_status(self.url, answer)
-            version = Version.of(answer)
-            if answer.status == HTTPStatus.PARTIAL_CONTENT:
-                self._check_rest(answer, version, started, offset)
+            length: int | None
+            none_left = answer.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and offset > 0
+            if none_left or answer.status == HTTPStatus.PARTIAL_CONTENT:
+                version, length = self._continued(answer, started, offset)
             else:
+                _check_status(self.url, answer)
+                version, length = Version.of(answer), _length(answer)
                 offset = 0
                 self._forget_part()
                 _write(self.part_version, asdict(version))
-            self._receive(answer, offset, end)
-        return self._finish(version)
+            if not none_left:
+                self._receive(answer, offset, length, end)
+            return _Come(version, length is not None or answer.chunked)
 
-    def _check_rest(
-        self, answer: BaseHTTPResponse, version: Version, started: Version | None, offset: int
-    ) -> None:
-        told = re.match(r"bytes (\d+)-", answer.headers.get("Content-Range", ""))
-        other = started is None or (version.for_range and version.for_range != started.for_range)
-        if other or told is None or int(told[1]) != offset:
+    def _continued(
+        self, answer: BaseHTTPResponse, started: Version | None, offset: int
+    ) -> tuple[Version, int]:
+        """What a file is called and how long it is, of which an answer gives the rest or none."""
+        given = rf"bytes {offset}-\d+/(\d+)"
+        if answer.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            # All of it had come when an earlier try ended.
+            given = rf"bytes \*/({offset})"
+        told = re.fullmatch(given, answer.headers.get("Content-Range", ""))
+        version = Version.of(answer).for_range
+        if (
+            started is None
+            or told is None
+            or offset == 0  # nobody asked for a rest
+            or version not in ("", started.for_range)
+        ):
             self._forget_part()
             raise _LaterError(f"{self.url} gives the rest of something else", 0.0)
+        return started, int(told[1])
 
-    def _receive(self, answer: BaseHTTPResponse, offset: int, end: float) -> None:
+    def _receive(
+        self, answer: BaseHTTPResponse, offset: int, length: int | None, end: float
+    ) -> None:
         from urllib3.exceptions import HTTPError
 
         if answer.headers.get("Content-Encoding", "identity") != "identity":
@@ -235,9 +278,8 @@ class _Download:
                 f"{self.url} is sent packed although it was asked for as it is. Have its server "
                 "send files unchanged."
             )
-        length = answer.headers.get("Content-Length", "")
         received = offset
-        self._check_size(offset + int(length) if length.isdigit() else offset)
+        self._check_size(length or 0)
         # Without a buffer: what a killed process had received must be there.
         with self.part.open("ab", buffering=0) as stream:
             try:
@@ -253,11 +295,17 @@ class _Download:
                 raise _LaterError(
                     f"{self.url} was cut off after {received:,} bytes ({type(error).__name__})"
                 ) from error
+        if length is not None and received != length:
+            if received > length:
+                self._forget_part()
+            # A server may give less of a rest than it was asked for.
+            raise _LaterError(
+                f"{self.url} gave {received:,} of {length:,} bytes",
+                0.0 if received > offset else None,
+            )
 
-    def _finish(self, version: Version) -> Downloaded:
-        with self.part.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        offered = self._offered_digest()
+    def _finish(self, come: _Come, offered: str | None) -> Downloaded:
+        digest = _digest(self.part)
         if offered is not None and offered != digest:
             self._forget_part()
             raise SourceError(
@@ -268,32 +316,42 @@ class _Download:
         self.note.unlink(missing_ok=True)
         self.part.replace(self.target)
         self.part_version.unlink(missing_ok=True)
-        _write(
-            self.note,
-            {"version": asdict(version), "sha256": digest, "size": self.target.stat().st_size},
-        )
+        if come.certain or offered is not None:
+            _write(self.note, {"version": asdict(come.version), "sha256": digest})
         return Downloaded(self.target, digest)
 
     def _offered_digest(self) -> str | None:
-        """The digest that the server offers beside the file, in the form of `sha256sum`."""
+        """The digest that the server offers beside the file, in the form of `sha256sum`.
+
+        None is offered where a redirect leads to what is not asked: a server may send all that it
+        does not have to a page of its own.
+        """
         from urllib3.exceptions import HTTPError
 
         try:
             with request("GET", f"{self.url}{CHECKSUM}", {}, self.limits.patience) as answer:
                 if answer.status != HTTPStatus.OK:
                     return None
-                found = _DIGEST.match(answer.read(4096, decode_content=False))
+                content = b""
+                # To its end, which tells whether all of it came.
+                while len(content) < BLOCK and (block := answer.read1(BLOCK, decode_content=False)):
+                    content += block
         except HTTPError as error:
             raise _LaterError(f"{self.url}{CHECKSUM} was cut off") from error
+        except SourceUnavailableError:
+            raise
+        except SourceError:
+            return None
         # Some servers answer with a page for whatever does not exist.
+        found = _OFFERED.match(content)
         return found[1].decode().lower() if found else None
 
     def _known(self) -> tuple[Version, Downloaded] | None:
         note = _read(self.note)
         version = _version_in((note or {}).get("version"))
-        if note is None or version is None or not self.target.is_file():
+        if note is None or version is None or not version.unless_changed():
             return None
-        if self.target.stat().st_size != note["size"] or not version.unless_changed():
+        if not self.target.is_file() or _digest(self.target) != note["sha256"]:
             return None
         return version, Downloaded(self.target, note["sha256"])
 
@@ -333,6 +391,22 @@ def _check_status(url: str, answer: BaseHTTPResponse) -> None:
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         raise SourceError(f"{url} is not given to us ({status}). Use a server that is public.")
     raise SourceError(f"{url} answers {status}, which is no file. Correct MLOPS_SOURCE.")
+
+
+def _length(answer: BaseHTTPResponse) -> int | None:
+    """How long the body of an answer is; None if it does not say so beforehand."""
+    told = "" if answer.chunked else answer.headers.get("Content-Length", "")
+    return int(told) if told.isdigit() else None
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _note_of(target: Path) -> Path:
+    """Where it is written down what a copy is."""
+    return target.with_name(f"{target.name}.json")
 
 
 def _asked_wait(answer: BaseHTTPResponse) -> float | None:

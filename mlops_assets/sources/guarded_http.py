@@ -9,6 +9,7 @@ would resolve names out of sight.
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -152,8 +153,8 @@ def request(
             answer = _ask(method, asked, headers, patience, configured)
         except (HTTPError, OSError) as error:
             raise SourceUnavailableError(
-                f"{asked} does not answer ({_words(error)}): see that its server runs and is "
-                "reached from here, and try again."
+                f"{_shown(asked)} does not answer ({_words(error)}): see that its server runs and "
+                "is reached from here, and try again."
             ) from error
         try:
             if answer.status not in _REDIRECTS:
@@ -163,7 +164,7 @@ def request(
         finally:
             answer.close()
         if not place:
-            raise SourceError(f"{asked} redirects to nowhere. Correct MLOPS_SOURCE.")
+            raise SourceError(f"{_shown(asked)} redirects to nowhere. Correct MLOPS_SOURCE.")
         asked = urljoin(asked, place)
     raise SourceError(
         f"{url} redirects more than {MAX_REDIRECTS} times, in a circle it seems. Correct "
@@ -237,7 +238,8 @@ def _pool(origin: Origin, address: str, patience: Patience) -> HTTPConnectionPoo
 
 
 def _shown(url: str) -> str:
-    """An address without the name and password that it may hold."""
+    """An address without the name, the password and the signature that it may hold."""
+    url = re.split(r"[?#]", url, maxsplit=1)[0]
     scheme, _, rest = url.partition("://")
     server, slash, path = rest.partition("/")
     return f"{scheme}://{server.rpartition('@')[2]}{slash}{path}" if rest else url

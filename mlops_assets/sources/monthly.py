@@ -128,10 +128,16 @@ class MonthlyArchives:
 
         url = self._url(month)
         fetched = download(url, self.downloads, self.limits)
-        with fetched.path.open("rb") as stream:
-            refuse_other_kinds(url, stream.read(1024), packed=True)
-            member = self.layout.member(month)
-            content = unpack(url, stream, member, max_bytes=MAX_BYTES, beside=self.layout.beside)
+        member = self.layout.member(month)
+        try:
+            with fetched.path.open("rb") as stream:
+                refuse_other_kinds(url, stream.read(1024), packed=True)
+                beside = self.layout.beside
+                content = unpack(url, stream, member, max_bytes=MAX_BYTES, beside=beside)
+        except SourceError:
+            # What was damaged on the way has the server's name for the good one.
+            fetched.forget()
+            raise
         published = parse_plain(f"{url}: {member}", content, self.layout.schema())
         try:
             rows = self.layout.convert(published).select(table.schema().names).cast(table.schema())

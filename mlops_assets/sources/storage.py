@@ -176,7 +176,9 @@ class RemoteStorage:
 
     def changes(self, cursor: str, group: Group, *, limit: int) -> Changes:
         """What has changed, by the times that the store gives to what is written to it."""
-        return _by_time(self.files(), cursor, group, now=time.time_ns(), limit=limit)
+        # Before the store is asked: what comes while it lists must be late at the next look.
+        now = time.time_ns()
+        return _by_time(self.files(), cursor, group, now=now, limit=limit)
 
     def place(self, name: str) -> str:
         """A file as errors call it."""
@@ -357,16 +359,12 @@ def _finished(name: str) -> bool:
 
 
 def _remote_file(details: Mapping[str, Any]) -> StoredFile:
-    when = next(
-        (
-            details[key]
-            for key in ("LastModified", "last_modified", "updated", "mtime", "modified", "created")
-            if details.get(key) is not None
-        ),
-        0,
+    # The latest: where a writer can set one of them, another may tell when it came to be there.
+    times = ("LastModified", "last_modified", "updated", "mtime", "modified", "created")
+    changed = max(
+        (_nanoseconds(details[key]) for key in times if details.get(key) is not None), default=0
     )
     tag = next((details[key] for key in ("ETag", "etag", "md5Hash") if details.get(key)), "")
-    changed = _nanoseconds(when)
     return StoredFile(changed, f"{details.get('size')}-{changed}-{tag}")
 
 

@@ -219,3 +219,51 @@ def test_the_bundled_directory_holds_every_file():
         "airports.csv",
         "airlines.csv",
     } <= names
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_quote_that_is_not_closed_in_a_column_that_is_not_read_is_refused(flight_file, end):
+    flight_file.header += ",comment"
+    flight_file.rows = [f"{row},seen" for row in flight_file.rows]
+    flight_file.set(99, "comment", '"seen')
+    flight_file.path.write_bytes(flight_file.text().replace("\n", end).encode())
+    with pytest.raises(SourceError, match="a quote is not closed near line 101"):
+        flight_file.read()
+
+
+def test_a_quote_that_is_not_closed_on_the_last_line_is_refused(tmp_path):
+    path = tmp_path / "airlines.csv"
+    path.write_text('carrier,name\nAA,American\nUA,"United\n')
+    with pytest.raises(SourceError, match="a quote is not closed near line 3"):
+        read_csv(path, CONTRACTS["airlines"].schema())
+
+
+def test_a_value_of_more_than_one_line_is_refused(tmp_path):
+    path = tmp_path / "airlines.csv"
+    path.write_text('carrier,name\nAA,"Ameri\ncan"\nUA,United\n')
+    with pytest.raises(SourceError, match=r"near line 2.*no value may go over more than one line"):
+        read_csv(path, CONTRACTS["airlines"].schema())
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_quotes_within_a_value_and_empty_lines_lose_no_row(tmp_path, end):
+    path = tmp_path / "airlines.csv"
+    lines = ["carrier,name", 'AA,12" American', "", "", 'UA,"United, ""the"""', "", ""]
+    path.write_bytes(end.join(lines).encode())
+    names = read_csv(path, CONTRACTS["airlines"].schema())["name"].to_pylist()
+    assert names == ['12" American', 'United, "the"']
+
+
+@pytest.mark.parametrize("end", ["\r", "\r\n"])
+def test_lines_that_end_with_a_carriage_return_alone_are_refused(flight_file, end):
+    text = flight_file.text().replace("\n", "\r")[:-1] + end
+    flight_file.path.write_bytes(text.encode())
+    with pytest.raises(SourceError, match="end with a carriage return alone"):
+        flight_file.read()
+
+
+def test_a_header_whose_quote_is_not_closed_is_refused(tmp_path):
+    path = tmp_path / "airlines.csv"
+    path.write_text('carrier,"name\nAA,American\n')
+    with pytest.raises(SourceError, match="line 1: the names are quoted"):
+        read_csv(path, CONTRACTS["airlines"].schema())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import random
 import stat
 import struct
 import zipfile
@@ -16,12 +17,12 @@ WANTED = "2013-01-01.csv"
 LIMIT = 10_000_000
 
 
-def packed(*members: tuple[str, bytes], mode: int = 0) -> bytes:
+def packed(*members: tuple[str, bytes], mode: int = 0, method: int = zipfile.ZIP_DEFLATED) -> bytes:
     stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(stream, "w") as archive:
         for name, content in members:
             info = zipfile.ZipInfo(name)
-            info.compress_type = zipfile.ZIP_DEFLATED
+            info.compress_type = method
             info.external_attr = mode << 16
             archive.writestr(info, content)
     return stream.getvalue()
@@ -74,6 +75,26 @@ def test_an_encrypted_file_is_refused() -> None:
     content[place + 8] |= 1
     with pytest.raises(SourceError, match="is encrypted"):
         read(bytes(content))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_another_method_than_deflate_is_refused(method: int) -> None:
+    with pytest.raises(SourceError, match="is packed by another method than deflate"):
+        read(packed((WANTED, b"a\n" * 999), method=method))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_whatever_is_damaged_is_refused_with_a_sentence(method: int) -> None:
+    whole = packed((WANTED, b"a\n" * 99), method=method)
+    directory, chance = whole.index(b"PK\1\2"), random.Random(method)
+    for _ in range(1000):
+        damaged = bytearray(whole)
+        for _ in range(2):
+            damaged[chance.randrange(directory, len(whole))] = chance.randrange(256)
+        try:
+            assert read(bytes(damaged)) == b"a\n" * 99
+        except SourceError:
+            continue
 
 
 def test_a_bomb_is_refused_by_what_it_says_of_itself() -> None:

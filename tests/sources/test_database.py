@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -15,7 +16,7 @@ import pytest
 import sqlalchemy as sa
 from postgres_server import PASSWORD, USER, server
 
-from mlops_assets.components.contract import Contract
+from mlops_assets.components.contract import Contract, enforce
 from mlops_assets.defs.raw import sources
 from mlops_assets.defs.raw.contracts import AIRLINES, CONTRACTS, FLIGHTS, WEATHER
 from mlops_assets.defs.raw.sources import SPAN
@@ -143,6 +144,30 @@ def test_a_row_with_a_mistyped_day_is_read_with_the_day_of_its_instant(keeper: K
     assert keeper.source.read(FLIGHTS, DayWindow(LAST, LAST)).table.num_rows == A_DAY
 
 
+def test_rows_that_name_no_day_go_to_the_first_one_and_are_quarantined_there(
+    keeper: Keeper,
+) -> None:
+    flights = keeper.tables["flights"]
+    for nowhere in ({"month": None}, {"month": 2, "day": 30}, {"month": 13}):
+        row = {**packaged(FLIGHTS).to_pylist()[0], "time_hour": None, **nowhere}
+        keeper.execute(sa.insert(flights), [row])
+    elsewhere = {"year": 2014, "time_hour": None}
+    keeper.execute(sa.insert(flights), [{**packaged(FLIGHTS).to_pylist()[0], **elsewhere}])
+    assert keeper.source.read(FLIGHTS, DayWindow(LAST, LAST)).table.num_rows == A_DAY
+    for last in (FIRST, LAST):
+        window = DayWindow(FIRST, last)
+        rows = keeper.source.read(FLIGHTS, window).complete()
+        assert rows.days.to_pylist().count(FIRST) == A_DAY + 3
+        checked = enforce(FLIGHTS, rows.table, window, rows.days)
+        assert checked.quarantined_days.to_pylist() == [FIRST] * 3
+
+
+def test_a_whole_table_without_rows_is_refused(keeper: Keeper) -> None:
+    keeper.execute(sa.delete(keeper.tables["airlines"]))
+    with pytest.raises(SourceError, match="table airlines has no rows"):
+        keeper.source.read(AIRLINES, None)
+
+
 def test_a_day_without_rows_is_refused_alone(keeper: Keeper) -> None:
     beyond = DayWindow(FIRST, date(2013, 1, 3))
     rows = keeper.source.read(FLIGHTS, beyond)
@@ -176,6 +201,45 @@ def test_a_row_that_is_committed_late_with_an_older_time_is_noticed(keeper: Keep
     assert asked(keeper, cursor)[0] == [("flights", FIRST)]
 
 
+def test_a_row_that_is_committed_while_a_look_waits_for_its_answer_is_noticed(
+    sqlite: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = datetime.now(UTC)
+    sqlite.touch("flights", now - timedelta(seconds=500), month=1, day=1, flight=FIRST_DAYS)
+    sqlite.touch("flights", now, month=1, day=2, flight=SECOND_DAYS)
+    patiently, clock = Database._patiently, time.time_ns
+
+    def slowly(*arguments: Any, **named: Any) -> Any:
+        found = patiently(*arguments, **named)
+        monkeypatch.setattr(module.time, "time_ns", lambda: clock() + 300 * 10**9)
+        return found
+
+    monkeypatch.setattr(Database, "_patiently", slowly)
+    _, cursor = asked(sqlite)
+    row = packaged(FLIGHTS).to_pylist()[0]
+    late = {**row, "flight": 9999, "updated_at": now - timedelta(seconds=400)}
+    sqlite.execute(sa.insert(sqlite.tables["flights"]), [late])
+    assert asked(sqlite, cursor)[0] == [("flights", FIRST)]
+
+
+@pytest.mark.parametrize("kind", ["real", "text", "numeric"])
+def test_days_in_columns_of_another_type_arrive(sqlite: Keeper, kind: str) -> None:
+    for name in ("year", "month", "day"):
+        sqlite.execute(sa.text(f"alter table flights add column typed {kind}"))
+        sqlite.execute(sa.text(f"update flights set typed = {name}"))
+        sqlite.execute(sa.text(f"alter table flights drop column {name}"))
+        sqlite.execute(sa.text(f"alter table flights rename column typed to {name}"))
+    found, _ = asked(sqlite)
+    assert [day for table, day in found if table == "flights"] == [FIRST, LAST]
+
+
+def test_rows_that_bear_no_time_are_named(keeper: Keeper) -> None:
+    keeper.execute(sa.update(keeper.tables["weather"]).values(updated_at=None))
+    news = keeper.source.arrivals("", limit=50)
+    assert "weather" not in {arrival.table for arrival in news.arrivals}
+    assert f"has no updated_at in {2 * A_DAY} rows" in news.unusable["weather: updated_at"]
+
+
 def test_arrivals_come_a_part_at_a_time(keeper: Keeper) -> None:
     cursor, told = "", []
     for _ in range(4):
@@ -193,6 +257,14 @@ def test_rows_of_no_day_that_exists_are_named(keeper: Keeper) -> None:
     )
     news = keeper.source.arrivals("", limit=50)
     assert "has rows of 2014-01-02, which is no day of 2013" in news.unusable["weather/2014-01-02"]
+
+
+def test_rows_of_a_day_that_is_missing_are_named_with_their_number(keeper: Keeper) -> None:
+    weather = keeper.tables["weather"]
+    keeper.execute(sa.update(weather).where(weather.c.day == 2).values(month=None))
+    news = keeper.source.arrivals("", limit=50)
+    told = news.unusable["weather/2013-None-02"]
+    assert f"which is no day of 2013-01-01..2013-12-31: {A_DAY} in all" in told
 
 
 @pytest.mark.parametrize(
@@ -316,6 +388,10 @@ def test_a_database_that_is_down_is_unavailable_and_its_password_is_not_shown(
     [
         ("postgresql://me:secret@127.0.0.1/db", "Set MLOPS_SOURCE_PASSWORD instead"),
         ("postgresql://me@127.0.0.1/db?password=secret", "Set MLOPS_SOURCE_PASSWORD instead"),
+        ("postgresql://me@127.0.0.1/db?passwd=secret", "in its parameter passwd"),
+        ("snowflake://me@account/db?token=secret", "in its parameter token"),
+        ("mssql+pyodbc:///?odbc_connect=UID%3Dme%3Bpwd+%3Dsecret", "its parameter odbc_connect"),
+        ("postgresql://me@127.0.0.1:9/db?sslkey=secret", "127.0.0.1:9/db does not answer"),
         ("postgresql://me@127.0.0.1:secret/db", "is no URL of a database"),
         ("oracle://me@127.0.0.1/db", "needs the package"),
         ("nonsense://me@127.0.0.1/db", "is of no kind of database that is known"),

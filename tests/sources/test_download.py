@@ -94,6 +94,17 @@ def test_a_rest_of_something_else_is_never_joined(server: WebServer, tmp_path: P
     assert [asked.first_byte for asked in server.bodies(NAME)] == [0, 0]
 
 
+def test_a_rest_that_comes_in_parts_is_asked_for_until_it_is_whole(
+    server: WebServer, tmp_path: Path
+) -> None:
+    server.files[NAME] = CONTENT
+    server.cut_after = [100_000]
+    server.most_of_a_rest = 60_000
+    assert fetched(server, tmp_path) == CONTENT
+    places = [asked.first_byte for asked in server.bodies(NAME)]
+    assert places == [0, 100_000, 160_000, 220_000, 280_000]
+
+
 def test_a_server_that_gives_no_parts_gives_it_all_again(server: WebServer, tmp_path: Path) -> None:
     server.files[NAME] = CONTENT
     server.ranges = False
@@ -109,6 +120,38 @@ def test_an_unchanged_file_is_not_fetched_again_and_a_changed_one_is(
     assert len(server.bodies(NAME)) == 1
     server.files[NAME] = CONTENT[1:]
     assert fetched(server, tmp_path) == CONTENT[1:]
+
+
+def test_a_copy_that_was_damaged_here_is_fetched_again(server: WebServer, tmp_path: Path) -> None:
+    server.files[NAME] = CONTENT
+    path = download(server.url + NAME, tmp_path, QUICK).path
+    path.write_bytes(CONTENT[::-1])
+    assert fetched(server, tmp_path) == CONTENT
+    assert len(server.bodies(NAME)) == 2
+
+
+def test_a_file_whose_end_nobody_told_is_fetched_anew_for_the_next(
+    server: WebServer, tmp_path: Path
+) -> None:
+    server.files[NAME] = CONTENT
+    server.sized = False
+    server.cut_after = [100_000]
+    assert fetched(server, tmp_path) == CONTENT[:100_000]
+    assert fetched(server, tmp_path) == CONTENT
+    digest = hashlib.sha256(CONTENT).hexdigest()
+    server.files[f"{NAME}.sha256"] = digest.encode()
+    for _ in range(2):
+        assert fetched(server, tmp_path) == CONTENT
+    assert len(server.bodies(NAME)) == 3
+
+
+def test_a_file_in_chunks_is_whole_with_the_last_of_them(server: WebServer, tmp_path: Path) -> None:
+    server.files[NAME] = CONTENT
+    server.chunked = True
+    server.cut_after = [100_000]
+    for _ in range(2):
+        assert fetched(server, tmp_path) == CONTENT
+    assert len(server.bodies(NAME)) == 2
 
 
 def test_two_that_want_one_file_fetch_it_once(server: WebServer, tmp_path: Path) -> None:
@@ -203,6 +246,38 @@ def test_a_file_with_another_checksum_than_its_server_says_is_refused(
     assert fetched(server, tmp_path) == CONTENT
 
 
+@pytest.mark.parametrize("place", ["https://10.0.0.1/none", f"{NAME}.sha256"])
+def test_a_checksum_that_leads_where_nobody_is_asked_is_none(
+    server: WebServer, tmp_path: Path, place: str
+) -> None:
+    server.files[NAME] = CONTENT
+    server.redirects[f"{NAME}.sha256"] = place
+    assert fetched(server, tmp_path) == CONTENT
+
+
+def test_a_checksum_that_is_cut_off_is_asked_for_again_and_not_the_file(
+    server: WebServer, tmp_path: Path
+) -> None:
+    server.files[NAME] = CONTENT
+    server.files[f"{NAME}.sha256"] = hashlib.sha256(CONTENT).hexdigest().encode()
+    server.cut_after = [len(CONTENT), *[20] * 3]
+    with pytest.raises(SourceUnavailableError, match=r"sha256 was cut off\. Tried 3 times"):
+        fetched(server, tmp_path)
+    assert fetched(server, tmp_path) == CONTENT
+    assert len(server.bodies(NAME)) == 1
+
+
+def test_a_server_that_gives_the_same_beginning_again_and_again_is_down(
+    server: WebServer, tmp_path: Path
+) -> None:
+    server.files[NAME] = CONTENT
+    server.ranges = False
+    server.cut_after = [50_000, 90_000, *[30_000, 80_000] * 50]
+    with pytest.raises(SourceUnavailableError, match="Tried 3 times"):
+        fetched(server, tmp_path)
+    assert len(server.bodies(NAME)) == 4
+
+
 @pytest.mark.parametrize("sized", [True, False])
 def test_more_than_the_limit_is_not_fetched(
     server: WebServer, tmp_path: Path, *, sized: bool
@@ -268,6 +343,14 @@ def test_a_redirect_of_the_server_to_itself_is_followed(server: WebServer, tmp_p
     server.files["/elsewhere.zip"] = CONTENT
     server.redirects[NAME] = "/elsewhere.zip"
     assert fetched(server, tmp_path) == CONTENT
+
+
+def test_the_signature_in_a_redirect_is_not_shown(server: WebServer, tmp_path: Path) -> None:
+    server.redirects[NAME] = "/elsewhere.zip?signature=secret"
+    server.redirects["/elsewhere.zip?signature=secret"] = ""
+    with pytest.raises(SourceError, match=r"elsewhere\.zip redirects to nowhere") as refused:
+        fetched(server, tmp_path)
+    assert "secret" not in str(refused.value)
 
 
 def test_a_circle_of_redirects_ends(server: WebServer, tmp_path: Path) -> None:

@@ -15,10 +15,12 @@ from landed_files import content_of, land
 from mlops_assets.defs.raw.contracts import CONTRACTS, FLIGHTS, PLANES, WEATHER
 from mlops_assets.defs.raw.sources import SPAN, bundled_directory, configured, folder
 from mlops_assets.settings import Settings
+from mlops_assets.sources import storage
 from mlops_assets.sources.errors import SourceError, SourceUnavailableError
 from mlops_assets.sources.landing import LandingArea
+from mlops_assets.sources.progress import Progress
 from mlops_assets.sources.source import Rows
-from mlops_assets.sources.storage import LocalStorage, RemoteStorage, Storage
+from mlops_assets.sources.storage import LocalStorage, RemoteStorage, Storage, StoredFile
 from mlops_assets.sources.window import DayWindow
 
 FIRST, SECOND, THIRD = (date(2013, 1, day) for day in (1, 2, 3))
@@ -58,6 +60,7 @@ def test_a_landed_day_is_what_the_packaged_year_has_of_it(tmp_path: Path) -> Non
         ("PK\3\4\0\0\0", "is binary and no CSV"),
         ("", "is empty"),
         ("year,month\n1,2\n", "lacks the columns"),
+        ("year,month\r1,2\r", "end with a carriage return alone"),
     ],
 )
 def test_a_broken_file_refuses_its_own_day_and_no_other(
@@ -177,6 +180,30 @@ def test_any_store_of_fsspec_is_a_landing_area(tmp_path: Path, scheme: str) -> N
     assert replaced.fingerprint != first.arrivals[0].fingerprint
     absent = remote.read(FLIGHTS, DayWindow(SECOND, SECOND)).refused[SECOND]
     assert f"no file {address}/flights/2013-01-02.csv" in absent
+
+
+def test_what_replaces_a_file_with_an_older_time_arrives(tmp_path: Path) -> None:
+    land(tmp_path, "flights", "2013-01-01", rows=5)
+    remote = area(RemoteStorage(f"file://{tmp_path}"))
+    cursor = remote.arrivals("", limit=9).cursor
+    older = tmp_path / "older.csv"
+    older.write_text(content_of("flights", "2013-01-01", rows=6))
+    os.utime(older, (0, 0))
+    older.rename(tmp_path / "flights" / "2013-01-01.csv")
+    assert [arrival.day for arrival in remote.arrivals(cursor, limit=9).arrivals] == [FIRST]
+
+
+def test_the_time_of_a_look_is_that_of_its_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes while a store lists its files is late at the next look, and looked for."""
+    monkeypatch.setattr(storage.time, "time_ns", lambda: 1000)
+
+    def files(_: RemoteStorage) -> dict[str, StoredFile]:
+        monkeypatch.setattr(storage.time, "time_ns", lambda: 2000)
+        return {}
+
+    monkeypatch.setattr(RemoteStorage, "files", files)
+    changes = RemoteStorage("memory://drop").changes("", lambda name: name, limit=1)
+    assert Progress.from_text(changes.cursor).looked == 1000
 
 
 def test_an_address_with_a_password_is_refused_without_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from faulty_web_server import WebServer
 
+from mlops_assets.components.contract import enforce
 from mlops_assets.defs.raw import on_time, sources
 from mlops_assets.defs.raw.contracts import AIRLINES, FLIGHTS
 from mlops_assets.settings import Settings
@@ -109,6 +110,40 @@ def test_a_broken_month_refuses_its_own_days(server: WebServer, source: MonthlyA
     assert "has no rows for 2013-01-03" in rows.refused[date(2013, 1, 3)]
     assert "looks like an HTML page" in rows.refused[date(2013, 2, 1)]
     assert set(rows.refused) == set(DayWindow(date(2013, 1, 3), date(2013, 2, 2)))
+
+
+@pytest.mark.parametrize(
+    "stated", [{"Month": 3}, {"Month": ""}, {"Year": 2031}, {"DayofMonth": 30}]
+)
+def test_a_row_of_no_day_of_its_month_is_quarantined_on_the_first(
+    server: WebServer, source: MonthlyArchives, stated: dict[str, Any]
+) -> None:
+    rows = [{**row, "Month": 2} for row in published(FIRST) + published(LAST)]
+    rows[-2] |= stated
+    server.files[FEBRUARY] = archive(rows, 2)
+    window = DayWindow(date(2013, 2, 1), date(2013, 2, 2))
+    found = source.read(FLIGHTS, window).complete()
+    assert found.table.num_rows == sum(row["Origin"] != "BOS" for row in rows)
+    checked = enforce(FLIGHTS, found.table, window, found.days)
+    assert checked.quarantined_days.to_pylist() == [window.first]
+
+
+def test_a_part_of_a_number_is_not_cut_off(server: WebServer, source: MonthlyArchives) -> None:
+    rows = published(FIRST)
+    server.files[JANUARY] = archive([{**rows[0], "ArrDelay": "-5.7"}, *rows[1:]], 1)
+    told = source.read(FLIGHTS, DayWindow(FIRST, FIRST)).refused[FIRST]
+    assert "(ArrDelay: Float value -5.7" in told
+
+
+def test_a_month_that_was_damaged_on_the_way_is_fetched_again_by_the_next_read(
+    server: WebServer, source: MonthlyArchives
+) -> None:
+    whole = archive(published(FIRST), 1)
+    server.files[JANUARY], server.etags[JANUARY] = whole[:-30], '"same"'
+    window = DayWindow(FIRST, FIRST)
+    assert "is cut off or damaged" in source.read(FLIGHTS, window).refused[FIRST]
+    server.files[JANUARY] = whole
+    assert source.read(FLIGHTS, window).refused == {}
 
 
 def test_a_month_that_is_not_published_yet_is_refused(source: MonthlyArchives) -> None:

@@ -69,7 +69,7 @@ def _flights(published: pa.Table) -> pa.Table:
 
     published = published.filter(pc.is_in(published[TEXT["origin"]], pa.array(ORIGINS)))
     columns = {
-        **{name: published[theirs].cast(pa.int32(), safe=False) for name, theirs in WHOLE.items()},
+        **{name: _whole(published, theirs) for name, theirs in WHOLE.items()},
         **{name: published[theirs] for name, theirs in TEXT.items()},
     }
     scheduled = columns["sched_dep_time"]
@@ -77,21 +77,30 @@ def _flights(published: pa.Table) -> pa.Table:
     columns["minute"] = pc.subtract(
         scheduled, pc.multiply(columns["hour"], pa.scalar(100, pa.int32()))
     )
-    year, month, day, hour = (
-        pc.fill_null(columns[name], 1).to_numpy().astype("int64")
-        for name in ("year", "month", "day", "hour")
-    )
+    parts = [columns[name].combine_chunks() for name in ("year", "month", "day", "hour")]
+    missing = np.any([part.is_null().to_numpy(zero_copy_only=False) for part in parts], axis=0)
+    year, month, day, hour = (part.fill_null(1).to_numpy().astype("int64") for part in parts)
     local = (
         ((year - 1970) * 12 + month - 1).astype("datetime64[M]").astype("datetime64[D]")
         + (day - 1).astype("timedelta64[D]")
     ).astype("datetime64[us]") + hour.astype("timedelta64[h]")
     columns["time_hour"] = pc.assume_timezone(
-        pa.array(local.astype(np.dtype("datetime64[us]"))),
+        pa.array(local.astype(np.dtype("datetime64[us]")), mask=missing),
         LOCAL_ZONE,
         ambiguous="earliest",
         nonexistent="latest",
     ).cast(pa.timestamp("us", tz="UTC"))
     return pa.table(columns)
+
+
+def _whole(published: pa.Table, name: str) -> pa.ChunkedArray:
+    """A column of whole numbers; an error of Arrow's that names it if one of them is not."""
+    import pyarrow as pa
+
+    try:
+        return published[name].cast(pa.int32())
+    except pa.ArrowInvalid as error:
+        raise pa.ArrowInvalid(f"{name}: {error}") from error
 
 
 LAYOUT = Layout(
