@@ -72,12 +72,12 @@ class LandingArea:
 
     def arrivals(self, cursor: str, *, limit: int) -> News:
         """What has landed since an earlier look; see `source.Source`."""
+        changes = self.storage.changes(cursor, self._partition, limit=limit)
         unusable = {
             name: reason
-            for name, it in self.storage.files().items()
+            for name, it in changes.files.items()
             if (reason := self._reason(name, it)) is not None
         }
-        changes = self.storage.changes(cursor, self._partition, limit=limit)
         return News(
             [_arrival(name, fingerprint) for name, fingerprint in changes.groups],
             changes.cursor,

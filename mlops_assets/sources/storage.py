@@ -7,6 +7,7 @@ name means is `landing.py`.
 from __future__ import annotations
 
 import json
+import math
 import os
 import stat
 import time
@@ -61,11 +62,13 @@ class Changes:
         groups: What is new, oldest first: the group and its fingerprint.
         cursor: What the next look starts from.
         waiting: How many more are new.
+        files: The files that are there, so that whoever asks need not have them listed again.
     """
 
     groups: Sequence[tuple[str, str]]
     cursor: str
     waiting: int
+    files: Mapping[str, StoredFile] = field(repr=False)
 
 
 class Storage(Protocol):
@@ -137,8 +140,7 @@ class LocalStorage:
         """What has changed, by the times of change that the file system sets."""
         now = time.time_ns()
         rested = now - int(self.rest_seconds * 1e9)
-        files = {name: it for name, it in self.files().items() if it.changed <= rested}
-        return _by_time(files, cursor, group, now=now, limit=limit)
+        return _by_time(self.files(), cursor, group, now=now, rested=rested, limit=limit)
 
     def place(self, name: str) -> str:
         """A file as errors call it."""
@@ -161,7 +163,7 @@ class RemoteStorage:
         with self._errors():
             # Without what the last look remembers of the store.
             system.invalidate_cache()
-            found = system.find(root, detail=True)
+            found = system.find(f"{root}/{under.rpartition('/')[0]}".rstrip("/"), detail=True)
         return {
             name: _remote_file(details)
             for path, details in found.items()
@@ -265,6 +267,10 @@ class LakeStorage:
         """
         base, goal, after = json.loads(cursor) if cursor else ("", "", "")
         with self._errors():
+            if not all(self._exists(commit) for commit in (base, goal) if commit):
+                # The branch was made anew, and what it was before has been swept: all that is
+                # there now counts as new, and identical content changes nothing.
+                base, goal, after = "", "", ""
             if not goal:
                 goal = self.lake.head(self.branch)
             base = base or self.lake.first_commit()
@@ -288,7 +294,16 @@ class LakeStorage:
         done = len(taken) == len(new)
         reached = (goal, "", "") if done else (base, goal, taken[-1])
         told = [(found, goal[:16]) for found in taken]
-        return Changes(told, json.dumps(reached), len(new) - len(taken))
+        return Changes(told, json.dumps(reached), len(new) - len(taken), self.files())
+
+    def _exists(self, commit: str) -> bool:
+        from lakefs.exceptions import NotFoundException
+
+        try:
+            self.lake.repo().ref(commit).get_commit()
+        except NotFoundException:
+            return False
+        return True
 
     def place(self, name: str) -> str:
         """A file as errors call it."""
@@ -308,11 +323,17 @@ class LakeStorage:
 
 
 def _by_time(
-    files: Mapping[str, StoredFile], cursor: str, group: Group, *, now: int, limit: int
+    files: Mapping[str, StoredFile],
+    cursor: str,
+    group: Group,
+    *,
+    now: int,
+    limit: int,
+    rested: float = math.inf,
 ) -> Changes:
     of_group: dict[str, list[tuple[str, StoredFile]]] = {}
     for name, it in sorted(files.items()):
-        found = None if it.fault else group(name)
+        found = None if it.fault or it.changed > rested else group(name)
         if found is not None:
             of_group.setdefault(found, []).append((name, it))
     items = [
@@ -324,7 +345,7 @@ def _by_time(
         for found, members in of_group.items()
     ]
     taken, waiting, reached = Progress.from_text(cursor).take(items, now=now, limit=limit)
-    return Changes([(item.name, item.mark) for item in taken], reached.text, waiting)
+    return Changes([(item.name, item.mark) for item in taken], reached.text, waiting, files)
 
 
 def _walk(folder: Path, above: str, depth: int) -> Iterator[tuple[str, StoredFile]]:

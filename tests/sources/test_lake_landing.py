@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date
 from pathlib import Path
 
@@ -74,6 +75,17 @@ def test_a_merge_of_what_was_written_long_before_arrives(lake: Lake, area: Landi
     assert days(news) == [SECOND]
     lake.repo().branch("older").merge_into("landing")
     assert days(area.arrivals(news.cursor, limit=9)) == [FIRST]
+
+
+def test_a_branch_whose_earlier_commits_are_gone_is_looked_at_anew(
+    lake: Lake, area: LandingArea
+) -> None:
+    put(lake, FIRST, content_of("flights", "2013-01-01"))
+    commit(lake)
+    swept = json.dumps(("f" * 64, "", ""))
+    news = area.arrivals(swept, limit=9)
+    assert days(news) == [FIRST]
+    assert days(area.arrivals(news.cursor, limit=9)) == []
 
 
 def test_many_files_of_one_commit_arrive_a_part_at_a_time(lake: Lake, area: LandingArea) -> None:
