@@ -177,6 +177,9 @@ def test_the_pod_of_a_run_is_restricted_and_has_what_servers_have(
     [server] = containers(pods(overlay("gpu"))["dagster-code"])
     # Only the code server tells people things: a step that learns from data holds no such secret.
     assert sources(container) == sources(server) - {("secretRef", "alerts")}
+    # A source without a password needs no secret: the pods start where there is none.
+    for one in (container, server):
+        assert {"secretRef": {"name": "source", "optional": True}} in one["envFrom"]
     assert writable(container, pod) >= writable(server, pods(overlay("gpu"))["dagster-code"])
     given = {one["name"]: one.get("value") for one in container["env"]}
     assert given["LAKEFS_BRANCH"] == "main"
