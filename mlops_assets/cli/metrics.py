@@ -146,7 +146,7 @@ def _registry() -> Iterator[CollectorRegistry]:
         record = RecordFigures(
             instance,
             {key: graph.get(key).group_name for key in graph.materializable_asset_keys},
-            graph.asset_check_keys,
+            {key: graph.get(key).blocking for key in graph.asset_check_keys},
             {name: name in RECOMMENDED for name in known},
         )
         exposition = Exposition(
