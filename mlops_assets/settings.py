@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,12 +24,56 @@ MAIN = "main"
 BRANCH_NAME = r"\w[-\w]*"
 BRANCH_MARK = "lakefs_branch"
 HTTP_ADDRESS = r"^https?://[^/\s]+"
-CRON = r"^[\d*/,-]+( [\d*/,-]+){4}$"
+CRON_FIELDS = {
+    "minute": (0, 59),
+    "hour": (0, 23),
+    "day of the month": (1, 31),
+    "month": (1, 12),
+    "day of the week": (0, 7),
+}
+CRON_PART = re.compile(r"(?:\*|(\d{1,2})(?:-(\d{1,2}))?)(?:/(\d{1,2}))?", re.ASCII)
+DAYS_OF_MONTHS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
 def _place(text: str) -> Path | str:
     return text if "://" in text else Path(text)
 
+
+def _cron(text: str) -> str:
+    """A cron expression as it is.
+
+    Dagster would refuse another one without saying where it stands, or never find its next time.
+    """
+    fields = text.split(" ")
+    if len(fields) != len(CRON_FIELDS):
+        raise ValueError(
+            f"{text!r} is no cron expression: write {', '.join(CRON_FIELDS)}, parted by one space"
+        )
+    names = zip(CRON_FIELDS, fields, strict=True)
+    _, _, days, months, _ = [_cron_values(name, field) for name, field in names]
+    if min(days) > max(DAYS_OF_MONTHS[month - 1] for month in months):
+        raise ValueError(f"{text!r} names a day that none of its months has")
+    return text
+
+
+def _cron_values(name: str, field: str) -> set[int]:
+    """The numbers that a field of a cron expression stands for."""
+    low, high = CRON_FIELDS[name]
+    values: set[int] = set()
+    for part in field.split(","):
+        found = CRON_PART.fullmatch(part)
+        begin, end, step = found.groups() if found else (None, None, None)
+        first, stride = int(begin or low), int(step or 1)
+        # As cron has it, `5/10` goes on from 5 to the field's end.
+        last = int(end or (begin if begin and not step else high))
+        if found is None or stride == 0 or not low <= first <= last <= high:
+            raise ValueError(f"{part!r} is no {name} of a cron expression, from {low} to {high}")
+        values |= set(range(first, last + 1, stride))
+    return values
+
+
+Cron = Annotated[str, AfterValidator(_cron)]
+"""When something happens: minute, hour, day, month and day of the week."""
 
 Place = Annotated[Path | str, BeforeValidator(_place)]
 """A folder, or an address of something else."""
@@ -118,8 +162,8 @@ class Settings(BaseSettings):
     metrics_token: SecretStr | None = Field(
         None, validation_alias="MLOPS_METRICS_TOKEN", min_length=16
     )
-    nightly: str = Field("0 3 * * *", validation_alias="MLOPS_NIGHTLY", pattern=CRON)
-    monthly: str = Field("0 5 2 * *", validation_alias="MLOPS_MONTHLY", pattern=CRON)
+    nightly: Cron = Field("0 3 * * *", validation_alias="MLOPS_NIGHTLY")
+    monthly: Cron = Field("0 5 2 * *", validation_alias="MLOPS_MONTHLY")
 
     @property
     def environment(self) -> dict[str, str]:
@@ -188,7 +232,8 @@ def settings() -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         raise SettingsError(
-            f"{first['loc'][0]} is not usable: {first['msg']}; see docs/settings.md."
+            f"{first['loc'][0]} is not usable: {first['msg'].removeprefix('Value error, ')}; "
+            "see docs/settings.md."
         ) from error
     places = {
         "home": found.home,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from dagster._utils.schedules import cron_string_iterator, is_valid_cron_string
 
+from mlops_assets.cli.program import exit_code
 from mlops_assets.settings import (
     ROOT,
     STATE_FORMAT,
@@ -31,6 +33,57 @@ def test_an_unusable_value_is_named_with_its_variable(monkeypatch: pytest.Monkey
     with pytest.raises(SettingsError, match="LAKEFS_BRANCH is not usable"):
         settings()
     settings.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("nightly", "told"),
+    [
+        ("0 25 * * *", "'25' is no hour of a cron expression, from 0 to 23"),
+        ("60 3 * * *", "'60' is no minute"),
+        ("0 3 0 * *", "'0' is no day of the month"),
+        ("0 3 * 13 *", "'13' is no month"),
+        ("0 3 * * 8", "'8' is no day of the week"),
+        ("0 5-3 * * *", "'5-3' is no hour"),
+        ("*/0 3 * * *", "'*/0' is no minute"),
+        ("0 3, * * *", "'' is no hour"),
+        ("0 3/ * * *", "'3/' is no hour"),
+        ("0 3 * *", "is no cron expression: write minute, hour"),
+        ("0 0 3 * * *", "is no cron expression"),
+        ("0 3 30,31 2 *", "names a day that none of its months has"),
+        ("0 3 30 2 1", "names a day that none of its months has"),
+    ],
+)
+def test_a_time_that_never_comes_is_named_with_its_variable(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], nightly: str, told: str
+) -> None:
+    monkeypatch.setenv("MLOPS_NIGHTLY", nightly)
+    settings.cache_clear()
+    assert exit_code(["metrics", "--push"]) == 1
+    settings.cache_clear()
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("mlops-assets: MLOPS_NIGHTLY is not usable: ")
+    assert told in line
+
+
+@pytest.mark.parametrize(
+    "nightly",
+    [
+        "0 3 * * *",
+        "*/15 0-23/2 1,15 * 1-5",
+        "5/10 3 31 1-3 *",
+        "0 3 31 4,5 1",
+        "0 3 * * 7",
+        "0 3 29 2 *",
+    ],
+)
+def test_a_time_that_comes_is_taken_and_dagster_finds_it(
+    monkeypatch: pytest.MonkeyPatch, nightly: str
+) -> None:
+    monkeypatch.setenv("MLOPS_NIGHTLY", nightly)
+    assert Settings().nightly == nightly
+    assert is_valid_cron_string(nightly)
+    times = cron_string_iterator(0, nightly, "America/New_York")
+    assert next(times) < next(times)
 
 
 def test_a_state_directory_of_a_newer_format_is_refused_as_it_is(tmp_path) -> None:

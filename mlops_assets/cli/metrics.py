@@ -13,11 +13,13 @@ from mlops_assets.cli.faults import CommandError
 from mlops_assets.cli.interrupts import stopped_by_signals
 from mlops_assets.cli.loopback import is_loopback
 from mlops_assets.cli.plan import RequestError
-from mlops_assets.cli.record import opened_record
+from mlops_assets.cli.record import database_faults, opened_record
 from mlops_assets.settings import open_state, settings
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
+
+    from mlops_assets.metrics.exposition import Exposition
 
 JOB = "mlops_assets"
 PUSH_SECONDS = 10.0
@@ -27,11 +29,12 @@ def text() -> str:
     """The figures, as Prometheus reads them.
 
     Raises:
+        CommandError: The record's database does not answer.
         SettingsError: The settings or the state directory are not usable.
     """
     from prometheus_client import generate_latest
 
-    with _registry() as registry:
+    with _registry() as (registry, _):
         return generate_latest(registry).decode()
 
 
@@ -40,14 +43,14 @@ def write(file: Path) -> None:
 
     Raises:
         RequestError: That collector would not read a file of this name.
-        CommandError: The file cannot be written.
+        CommandError: The file cannot be written, or the record's database does not answer.
         SettingsError: The settings or the state directory are not usable.
     """
     from prometheus_client import write_to_textfile
 
     if file.suffix != ".prom":
         raise RequestError(f"{file} would be read by nobody: end its name with .prom.")
-    with _registry() as registry:
+    with _registry() as (registry, _):
         try:
             write_to_textfile(str(file), registry)
         except OSError as error:
@@ -65,7 +68,7 @@ def push() -> str:
 
     Raises:
         RequestError: No Pushgateway is configured.
-        CommandError: It does not answer, or refuses.
+        CommandError: It does not answer, or refuses; or the record's database does not answer.
         SettingsError: The settings or the state directory are not usable.
     """
     from prometheus_client import push_to_gateway
@@ -73,7 +76,7 @@ def push() -> str:
     found = settings()
     if found.metrics_pushgateway is None:
         raise RequestError("no Pushgateway is configured: set MLOPS_METRICS_PUSHGATEWAY.")
-    with _registry() as registry:
+    with _registry() as (registry, _):
         try:
             push_to_gateway(found.metrics_pushgateway, JOB, registry, timeout=PUSH_SECONDS)
         except OSError as error:
@@ -89,7 +92,8 @@ def serve(host: str, port: int) -> None:
     """Serve the figures until somebody stops it.
 
     Raises:
-        CommandError: Other machines could read them without a token, or the port is taken.
+        CommandError: Other machines could read them without a token, the port is taken, or the
+            record's database does not answer when it starts.
         SettingsError: The settings or the state directory are not usable.
     """
     from prometheus_client import generate_latest
@@ -103,11 +107,13 @@ def serve(host: str, port: int) -> None:
             "MLOPS_METRICS_TOKEN to what a scraper has to present, or leave --host out."
         )
     secret = token.get_secret_value() if token else None
-    with stopped_by_signals(), _registry() as registry:
+    with stopped_by_signals(), _registry() as (registry, exposition):
         # What is read once takes seconds in a large lake: not while the first scraper waits.
         generate_latest(registry)
         try:
-            server = MetricsServer((host, port), lambda: generate_latest(registry), secret)
+            server = MetricsServer(
+                (host, port), lambda: generate_latest(registry), exposition.hangs, secret
+            )
         except OSError as error:
             raise CommandError(
                 f"port {port} of {host} is not to be had ({error.strerror}): end what listens "
@@ -122,9 +128,8 @@ def serve(host: str, port: int) -> None:
 
 
 @contextmanager
-def _registry() -> Iterator[CollectorRegistry]:
+def _registry() -> Iterator[tuple[CollectorRegistry, Exposition]]:
     from prometheus_client import CollectorRegistry
-    from sqlalchemy.exc import SQLAlchemyError
 
     from mlops_assets.definitions import defs
     from mlops_assets.defs.automation.recommended import RECOMMENDED
@@ -146,14 +151,14 @@ def _registry() -> Iterator[CollectorRegistry]:
         record = RecordFigures(
             instance,
             {key: graph.get(key).group_name for key in graph.materializable_asset_keys},
-            graph.asset_check_keys,
+            {key: graph.get(key).blocking for key in graph.asset_check_keys},
             {name: name in RECOMMENDED for name in known},
         )
         exposition = Exposition(
             {"lake": LakeFigures(find_lake(found)).read, "record": record.read},
-            (LakeError, SQLAlchemyError),
+            (LakeError, *database_faults()),
             lambda told: click.echo(f"mlops-assets: {told}", err=True),
         )
         registry = CollectorRegistry()
         registry.register(exposition)
-        yield registry
+        yield registry, exposition

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlops_assets.cli.faults import CommandError
 from mlops_assets.settings import (
     BRANCH_MARK,
     ROOT,
@@ -30,20 +31,43 @@ def opened_record(settings: Settings) -> Iterator[dg.DagsterInstance]:
     """Dagster's record of the settings' base branch; what this process records in stays as it was.
 
     Raises:
+        CommandError: Its database does not answer.
         SettingsError: It cannot be made, is no absolute path, or records another branch.
     """
-    from dagster import DagsterInstance
-
     before = os.environ.get("DAGSTER_HOME")
-    open_record(settings)
+    home = open_record(settings)
     try:
-        with DagsterInstance.get() as instance:
+        with _instance(home) as instance:
             yield instance
     finally:
         if before is None:
             del os.environ["DAGSTER_HOME"]
         else:
             os.environ["DAGSTER_HOME"] = before
+
+
+def _instance(home: Path) -> dg.DagsterInstance:
+    from dagster import DagsterInstance
+
+    try:
+        return DagsterInstance.get()
+    except Exception as error:
+        if not isinstance(error, database_faults()):
+            raise
+        # Dagster says how often it tried, and its cause why in vain.
+        reason = str(error.__cause__ or error).strip().partition("\n")[0]
+        raise CommandError(
+            f"the database of Dagster's record, which {home / INSTANCE_FILE} names, does not "
+            f"answer ({reason}): see whether it is up, and run again."
+        ) from error
+
+
+def database_faults() -> tuple[type[Exception], ...]:
+    """What Dagster's storages raise when their database does not answer, SQLite or Postgres."""
+    from dagster_postgres.utils import DagsterPostgresException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    return SQLAlchemyError, DagsterPostgresException
 
 
 def open_record(settings: Settings) -> Path:

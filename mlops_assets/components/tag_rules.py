@@ -52,7 +52,8 @@ class LakeRule(_Rule):
     table: Asset
     """The table whose changed partitions count."""
     since: Literal["commit", "tag"] = "commit"
-    """What counts as changed: by the commit itself, or since the tag of this rule before it."""
+    """What counts as changed: by the newest commit up to the tagged one that changed the table, or
+    since the tag of this rule before it."""
 
 
 class ModelRule(_Rule):

@@ -21,6 +21,7 @@ from mlops_assets.lake.history import (
     find_version,
     first_maker,
     makers,
+    newest_change,
 )
 from mlops_assets.lake.inputs import Input, Version
 from mlops_assets.lake.manifest import File, Manifest
@@ -52,4 +53,5 @@ __all__ = [
     "find_version",
     "first_maker",
     "makers",
+    "newest_change",
 ]

@@ -124,6 +124,32 @@ def _newest(
     return next((state for state in map(snapshot.at, commits) if held(state)), None)
 
 
+def newest_change(lake: Lake, commit: str, table: str) -> str | None:
+    """The newest commit, this one or one before it, that brought or changed partitions of a table.
+
+    Along first parents, as the base branch moves: what a merge brought counts as one change.
+
+    Args:
+        lake: Where.
+        commit: Where to begin.
+        table: The table.
+
+    Returns:
+        The commit; None if none ever did.
+    """
+    repo = lake.repo()
+    with lake.errors():
+        log: Iterator[Any] = repo.ref(commit).log(first_parent=True)
+        for entry in log:
+            for parent in entry.parents[:1]:
+                diff: Iterator[Any] = repo.ref(parent).diff(
+                    other_ref=entry.id, prefix=f"{table}/", type="two_dot"
+                )
+                if any(change.type != "removed" for change in diff):
+                    return str(entry.id)
+    return None
+
+
 def changes(lake: Lake, commit: str) -> list[TablePartition]:
     """The partitions that a commit brought or changed, against its first parent; in order."""
     parents = lake.commit_info(commit)["parents"]

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 KEPT_SECONDS = 15.0
 """So long figures are given out again: two scrapers, or an impatient one, cost no more than one."""
 
+HANGING_SECONDS = 300.0
+"""A read that takes longer does not end by itself; every later one waits for it."""
+
 Source = Callable[[], Sequence[Figure]]
 
 
@@ -41,6 +44,7 @@ class Exposition:
         self._lock = threading.Lock()
         self._figures: list[Figure] = []
         self._read_at = -KEPT_SECONDS
+        self._began: float | None = None
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """The figures, as the registry asks for them."""
@@ -56,9 +60,18 @@ class Exposition:
         """The figures, read anew if they are old."""
         with self._lock:
             if time.monotonic() - self._read_at >= KEPT_SECONDS:
-                self._figures = self._read()
+                self._began = time.monotonic()
+                try:
+                    self._figures = self._read()
+                finally:
+                    self._began = None
                 self._read_at = time.monotonic()
             return self._figures
+
+    def hangs(self) -> bool:
+        """Whether a source has been asked for so long that nobody will get figures any more."""
+        began = self._began
+        return began is not None and time.monotonic() - began > HANGING_SECONDS
 
     def _read(self) -> list[Figure]:
         up = Figure(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -34,13 +35,13 @@ class RecordFigures:
     Attributes:
         instance: Dagster's record.
         groups: The group of each asset.
-        checks: The checks of all assets.
+        checks: The checks of all assets, with whether each is blocking.
         automation: What can run by itself, with whether it is recommended.
     """
 
     instance: dg.DagsterInstance
     groups: Mapping[dg.AssetKey, str]
-    checks: Collection[dg.AssetCheckKey]
+    checks: Mapping[dg.AssetCheckKey, bool]
     automation: Mapping[str, bool]
 
     def read(self) -> list[Figure]:
@@ -97,20 +98,20 @@ class RecordFigures:
     def _checks(self) -> Figure:
         failed = Figure(
             "mlops_failed_checks",
-            "Checks of an asset whose newest outcome is a failure.",
-            ("table",),
+            "Checks of an asset whose newest outcome, of whichever partition, is a failure.",
+            ("table", "blocking"),
         )
         summaries = self.instance.event_log_storage.get_asset_check_summary_records(
             list(self.checks)
         )
-        counts: dict[str, int] = {}
+        counts: Counter[tuple[str, str]] = Counter()
         for key, summary in summaries.items():
             record = summary.last_completed_check_execution_record
             if record is not None:
-                table = table_name(key.asset_key)
-                counts[table] = counts.get(table, 0) + (record.status is Status.FAILED)
-        for table, count in sorted(counts.items()):
-            failed.add(count, table)
+                of = (table_name(key.asset_key), str(self.checks[key]).lower())
+                counts[of] += record.status is Status.FAILED
+        for of, count in sorted(counts.items()):
+            failed.add(count, *of)
         return failed
 
     def _automation(self) -> list[Figure]:

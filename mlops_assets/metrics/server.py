@@ -16,15 +16,21 @@ class MetricsServer(ThreadingHTTPServer):
     Args:
         address: Host and port.
         text: Makes the text of the figures.
+        hangs: Says whether making it does not end.
         token: What a caller has to present; anybody is let in if None.
     """
 
     daemon_threads = True
 
     def __init__(
-        self, address: tuple[str, int], text: Callable[[], bytes], token: str | None
+        self,
+        address: tuple[str, int],
+        text: Callable[[], bytes],
+        hangs: Callable[[], bool],
+        token: str | None,
     ) -> None:
         self.text = text
+        self.hangs = hangs
         self._expected = None if token is None else f"Bearer {token}".encode()
         super().__init__(address, _Handler)
 
@@ -45,14 +51,28 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Answer a page."""
         path = self.path.partition("?")[0]
-        if path == "/healthz":
+        if path == "/healthz" and self.server.hangs():
+            # Whoever watches over the process starts it anew: no scrape gets an answer any more.
+            told = b"a source does not answer: see the log, and start it again\n"
+            self._answer(HTTPStatus.SERVICE_UNAVAILABLE, told, "text/plain")
+        elif path == "/healthz":
             self._answer(HTTPStatus.OK, b"ok\n", "text/plain")
         elif path != "/metrics":
             self._answer(HTTPStatus.NOT_FOUND, b"see /metrics\n", "text/plain")
         elif not self.server.lets_in(self.headers.get("Authorization", "")):
             self._answer(HTTPStatus.UNAUTHORIZED, b"a token is needed\n", "text/plain")
         else:
-            self._answer(HTTPStatus.OK, self.server.text(), CONTENT_TYPE)
+            self._answer_figures()
+
+    def _answer_figures(self) -> None:
+        try:
+            text = self.server.text()
+        except Exception as error:
+            told = f"the figures cannot be made ({type(error).__name__}): the log says where\n"
+            self._answer(HTTPStatus.INTERNAL_SERVER_ERROR, told.encode(), "text/plain")
+            # The server writes it to the log.
+            raise
+        self._answer(HTTPStatus.OK, text, CONTENT_TYPE)
 
     def _answer(self, status: HTTPStatus, body: bytes, kind: str) -> None:
         self.send_response(status)

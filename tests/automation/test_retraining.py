@@ -5,6 +5,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from mlops_assets.components.alarm_alerts import Alarms
 from mlops_assets.components.trainable import newest_trainable
 from mlops_assets.defs.automation.conditions import STARTED_BY
 from mlops_assets.defs.automation.retraining import retrain_on_alarm
@@ -102,6 +103,26 @@ def test_alarms_ask_for_one_training_and_ask_again_only_when_another_is_raised(i
     assert (request.asset_selection, request.partition_key) == ([KEY], "2013-05")
     assert request.tags[STARTED_BY] == "retrain_on_alarm"
     assert tick(instance, cursor)[0] == []
+
+
+def test_an_alarm_that_is_raised_amid_a_tick_asks_once(instance, monkeypatch) -> None:
+    filled(instance, "2013-04", "2013-05")
+    cursor = tick(instance, None)[2]
+    looked(instance, "2013-06-03", alarm="yes")
+    end = Alarms.end
+
+    def end_before_another(alarms: Alarms) -> int:
+        found = end(alarms)
+        looked(instance, "2013-06-04", alarm="yes")
+        return found
+
+    with monkeypatch.context() as amid:
+        amid.setattr(Alarms, "end", end_before_another)
+        [first], _, cursor = tick(instance, cursor)
+    [second], _, cursor = tick(instance, cursor)
+    assert tick(instance, cursor)[0] == []
+    # Of the same key the second was dropped, as if nobody had raised the later alarm.
+    assert first.run_key != second.run_key
 
 
 def test_an_alarm_before_there_is_a_month_to_learn_from_is_told_so(instance) -> None:

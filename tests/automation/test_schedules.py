@@ -14,7 +14,8 @@ from dagster._utils.schedules import cron_string_iterator
 
 from mlops_assets.components.weekly_digest import Digest, digest
 from mlops_assets.defs.automation import schedules
-from mlops_assets.defs.automation.run_tags import STARTED_BY
+from mlops_assets.defs.automation.retention import weekly_retention
+from mlops_assets.defs.automation.run_tags import RETRIES, STARTED_BY
 
 NEW_YORK, UTC = ZoneInfo("America/New_York"), ZoneInfo("UTC")
 FIRST, LAST = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
@@ -285,3 +286,9 @@ def described(request: dg.RunRequest) -> tuple[str, str | None, str | None]:
     one = request.partition_key
     ends = (request.tags.get(FIRST, one), request.tags.get(LAST, one))
     return (key.to_user_string(), *ends)
+
+
+def test_the_sweep_says_what_started_it_and_is_tried_again_when_it_is_killed() -> None:
+    with dg.build_schedule_context() as context:
+        [request] = weekly_retention.evaluate_tick(context).run_requests or ()
+    assert request.tags.items() >= {STARTED_BY: "weekly_retention", **RETRIES}.items()

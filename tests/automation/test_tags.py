@@ -43,20 +43,22 @@ class Tagging:
         self.instance = dg.DagsterInstance.get()
         self.cursor: str | None = None
         self.rules = RULES
+        self.warned: list[str] = []
 
     def tick(self) -> str:
         with dg.build_sensor_context(
             instance=self.instance, cursor=self.cursor, definitions=self.definitions
         ) as context:
+            context.log.warning = self.warned.append  # type: ignore[assignment, method-assign]
             found = tag_sensor.tick(context, self.rules)
         self.cursor = found.cursor
         assert found.skip_reason is not None
         return str(found.skip_reason.skip_message)
 
-    def commit(self, *days: str) -> str:
-        """Publish days of flights; the commit of the base branch that they came with."""
+    def commit(self, *days: str, table: str = FLIGHTS) -> str:
+        """Publish days of a table; the commit of the base branch that they came with."""
         serial = next(_serial)
-        content = {day(name, FLIGHTS): {"data.parquet": f"{serial}".encode()} for name in days}
+        content = {day(name, table): {"data.parquet": f"{serial}".encode()} for name in days}
         publish(self.lake, f"tx-{serial}", content)
         return self.lake.head()
 
@@ -138,6 +140,29 @@ def test_a_tagged_commit_starts_what_follows_from_the_days_that_it_changed(
     [backfill] = tagging.instance.get_backfills()
     assert backfill.tags["mlops/started_by"] == "tags"
     assert backfill.tags["mlops/tag"] == "retrain-weather-fix"
+
+
+def test_a_tag_on_the_branch_means_the_last_change_of_the_table(tagging: Tagging) -> None:
+    tagging.commit("2013-02-01")
+    tagging.commit("2013-05-03")
+    tagging.commit("2013-05-03", "2013-08-01", table="flight_delay/predictions")
+    head = tagging.commit("2013-08-01", table="flight_delay/monitor_drift")
+    tagging.tick()
+    tagging.tag("retrain-weather-fix", head)
+    tagging.tick()
+    [started] = tagging.started().values()
+    assert "2013-05" in started["flight_delay/training_set"]
+    assert "2013-02" not in started["flight_delay/training_set"]
+    assert tagging.warned == []
+
+
+def test_a_tag_that_selects_nothing_is_a_warning(tagging: Tagging) -> None:
+    tagging.tick()
+    tagging.tag("retrain-nothing", tagging.commit("2013-05-03", table="flight_delay/predictions"))
+    told = tagging.tick()
+    assert told == "retrain-nothing starts nothing: it selects no partition of the rule retrain."
+    assert tagging.warned == [told]
+    assert not tagging.started()
 
 
 def test_a_tag_starts_once_and_again_only_when_it_is_moved(tagging: Tagging) -> None:

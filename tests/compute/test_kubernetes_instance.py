@@ -12,8 +12,10 @@ from typing import Any
 import dagster as dg
 import kubernetes.client.rest
 import pytest
+from dagster._core.definitions.run_request import InstigatorType
 from dagster._core.launcher import LaunchRunContext
 from dagster._core.launcher.base import WorkerStatus
+from dagster._core.scheduler.instigation import TickStatus
 from instance_on_this_machine import instance_environment, write_instance
 from kubernetes_manifests import (
     NAMESPACE,
@@ -154,6 +156,8 @@ def test_the_instance_has_our_queue_our_launcher_and_our_storages(opened: Opened
     assert instance.run_monitoring_max_resume_run_attempts == 0
     assert not instance.telemetry_enabled
     assert not instance.nux_enabled
+    for kind in InstigatorType:
+        assert instance.get_tick_retention_settings(kind)[TickStatus.FAILURE] > 0
     queue = opened("dagster-daemon")
     queue.submit(queue.create("model", tags=JFK))
     assert {"gpu"} == {pool.name for pool in instance.event_log_storage.get_pool_limits()}
@@ -177,6 +181,9 @@ def test_the_pod_of_a_run_is_restricted_and_has_what_servers_have(
     [server] = containers(pods(overlay("gpu"))["dagster-code"])
     # Only the code server tells people things: a step that learns from data holds no such secret.
     assert sources(container) == sources(server) - {("secretRef", "alerts")}
+    # A source without a password needs no secret: the pods start where there is none.
+    for one in (container, server):
+        assert {"secretRef": {"name": "source", "optional": True}} in one["envFrom"]
     assert writable(container, pod) >= writable(server, pods(overlay("gpu"))["dagster-code"])
     given = {one["name"]: one.get("value") for one in container["env"]}
     assert given["LAKEFS_BRANCH"] == "main"

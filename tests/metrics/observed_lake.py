@@ -94,14 +94,15 @@ def fill() -> None:
 def _record(instance: dg.DagsterInstance) -> None:
     flights = dg.AssetKey(["raw", "flights"])
     instance.report_runless_asset_event(dg.AssetMaterialization(flights, partition=DAY))
-    instance.report_runless_asset_event(
-        dg.AssetCheckEvaluation(
-            asset_key=dg.AssetKey([PROBLEM, "evaluation_report"]),
-            check_name="brier_skill",
-            passed=False,
-            partition="2013-06|JFK",
+    for asset, check, partition in (
+        (dg.AssetKey([PROBLEM, "evaluation_report"]), "brier_skill", "2013-06|JFK"),
+        (flights, "contract", DAY),
+    ):
+        instance.report_runless_asset_event(
+            dg.AssetCheckEvaluation(
+                asset_key=asset, check_name=check, passed=False, partition=partition
+            )
         )
-    )
 
     @dg.op
     def nothing() -> None:

@@ -11,13 +11,17 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+import yaml
 from command_line import configured
 from lake_tables import publish
 from observed_lake import MEASURED, copied_dbt, fill, measure
 from ports import free_port
+from postgres_server import server
 from prometheus_client.parser import text_string_to_metric_families
 
+from mlops_assets.cli.faults import CommandError
 from mlops_assets.cli.program import exit_code
+from mlops_assets.cli.record import database_faults, opened_record
 from mlops_assets.lake import (
     Lake,
     LakeError,
@@ -31,8 +35,10 @@ from mlops_assets.metrics import exposition, lake_figures
 from mlops_assets.metrics.exposition import Exposition
 from mlops_assets.metrics.figures import Figure
 from mlops_assets.metrics.lake_figures import LakeFigures
+from mlops_assets.metrics.record_figures import RecordFigures
 from mlops_assets.metrics.server import MetricsServer
 from mlops_assets.ml.samples import SAMPLES_FILE, Sample
+from mlops_assets.settings import settings
 
 
 def flights(day: str) -> TablePartition:
@@ -159,7 +165,17 @@ def test_a_source_that_is_down_is_told_and_leaves_the_others_their_figures(
 
 @contextmanager
 def served(token: str | None) -> Iterator[str]:
-    with MetricsServer(("127.0.0.1", 0), lambda: b"mlops_runs 3\n", token) as server:
+    with serving(lambda: b"mlops_runs 3\n", token=token) as url:
+        yield url
+
+
+@contextmanager
+def serving(
+    text: Callable[[], bytes],
+    hangs: Callable[[], bool] = lambda: False,
+    token: str | None = None,
+) -> Iterator[str]:
+    with MetricsServer(("127.0.0.1", 0), text, hangs, token) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
@@ -195,6 +211,77 @@ def test_a_token_lets_in_who_presents_it(presented: dict[str, str], answer: int)
 def test_without_a_token_this_machine_reads_them() -> None:
     with served(None) as url:
         assert status(f"{url}/metrics") == 200
+
+
+def test_figures_that_cannot_be_made_are_answered_with_a_sentence(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def broken() -> bytes:
+        raise KeyError("a mistake of ours")
+
+    with serving(broken) as url:
+        with pytest.raises(urllib.error.HTTPError) as answer:
+            urllib.request.urlopen(f"{url}/metrics")
+        assert answer.value.code == 500
+        assert answer.value.read() == b"the figures cannot be made (KeyError): the log says where\n"
+        assert status(f"{url}/healthz") == 200
+    assert "a mistake of ours" in capsys.readouterr().err
+
+
+def test_a_source_that_hangs_makes_the_server_unwell_until_it_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked, answers = threading.Event(), threading.Event()
+
+    def slow() -> list[Figure]:
+        asked.set()
+        answers.wait(60)
+        return []
+
+    found = Exposition({"lake": slow}, (LakeError,), lambda _: None)
+    monkeypatch.setattr(exposition, "HANGING_SECONDS", 0.0)
+    with serving(lambda: b"", found.hangs) as url:
+        assert status(f"{url}/healthz") == 200
+        read = threading.Thread(target=found.figures)
+        read.start()
+        assert asked.wait(60)
+        assert status(f"{url}/healthz") == 503
+        answers.set()
+        read.join()
+        assert status(f"{url}/healthz") == 200
+
+
+def test_a_postgres_that_is_down_is_a_source_that_is_down(tmp_path: Path) -> None:
+    with server() as postgres:
+        kinds = {
+            "run_storage": ("mlops_assets.compute.postgres_storages", "PooledPostgresRunStorage"),
+            "schedule_storage": (
+                "mlops_assets.compute.postgres_storages",
+                "PooledPostgresScheduleStorage",
+            ),
+            "event_log_storage": (
+                "mlops_assets.compute.postgres_event_log",
+                "PooledPostgresEventLogStorage",
+            ),
+        }
+        (tmp_path / "dagster.yaml").write_text(
+            yaml.safe_dump({"telemetry": {"enabled": False}, **postgres.storages(kinds, {})})
+        )
+        told: list[str] = []
+        with configured(MLOPS_HOME=tmp_path / "home", DAGSTER_HOME=tmp_path):
+            with opened_record(settings()) as instance:
+                record = RecordFigures(instance, {}, {}, {})
+                found = Exposition({"record": record.read}, database_faults(), told.append)
+                postgres.control("-m", "immediate", "stop")
+                shown = values(found.figures())
+            assert shown["mlops_source_up"] == {("record",): 0}
+            assert told
+            with (
+                pytest.raises(CommandError, match=r"does not answer .*see whether it is up"),
+                opened_record(settings()),
+            ):
+                pass
+        postgres.control("-l", str(postgres.folder / "log"), "restart")
 
 
 class TestCommand:

@@ -148,7 +148,9 @@ def test_the_figures_of_the_lake_and_of_the_record_are_scraped(prometheus: Prome
     assert prometheus.value('mlops_performance_roc_auc{carrier="UA"}') == 0.66
     assert prometheus.value('mlops_monitor_alarms{monitor="drift"}') == 1
     assert prometheus.value('mlops_runs_last_day{status="FAILURE"}') == 1
-    assert prometheus.value(f'mlops_failed_checks{{table="{PROBLEM}/evaluation_report"}}') == 1
+    gate = f'table="{PROBLEM}/evaluation_report",blocking="false"'
+    assert prometheus.value(f"mlops_failed_checks{{{gate}}}") == 1
+    assert prometheus.value('mlops_failed_checks{table="raw/flights",blocking="true"}') == 1
     assert prometheus.value('mlops_automation_on{name="tags"}') == 1
     assert prometheus.value('mlops_automation_on{name="run_failures"}') == 0
     assert prometheus.value('mlops_automation_tick_failures{name="tags"}') == 3

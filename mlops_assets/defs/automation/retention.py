@@ -4,6 +4,7 @@ import dagster as dg
 from pydantic import Field
 
 from mlops_assets.components.retention import DAYS, sweep_all
+from mlops_assets.defs.automation.run_tags import started_by
 from mlops_assets.defs.resources import sweep_places
 from mlops_assets.settings import settings
 
@@ -35,6 +36,7 @@ def retention() -> None:
 weekly_retention = dg.ScheduleDefinition(
     name="weekly_retention",
     job=retention,
+    tags=started_by("weekly_retention"),
     cron_schedule="0 4 * * 0",
     description=(
         f"Every Sunday at 04:00 UTC: work branches older than {DAYS} days, and what no branch, "

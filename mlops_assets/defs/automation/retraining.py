@@ -35,7 +35,13 @@ def retrain_on_alarm(context: dg.SensorEvaluationContext) -> dg.SensorResult | d
         # What was wrong before the sensor was switched on is no news.
         context.update_cursor(str(end))
         return dg.SkipReason("Alarms are followed from now on.")
-    raised = [notice for notice in alarms.after(int(context.cursor)) if notice.trouble is not None]
+    # What is younger than the next cursor is left to the next tick, which would ask for it again.
+    # The last alarm's position would be no place to go on from: monitors are asked one by one.
+    raised = [
+        notice
+        for notice in alarms.after(int(context.cursor))
+        if notice.position <= end and notice.trouble is not None
+    ]
     requests, waiting = [], []
     for problem in sorted({notice.key.split()[1].split("/")[0] for notice in raised}):
         key = dg.AssetKey([problem, TRAINING_SET])

@@ -26,7 +26,14 @@ from mlops_assets.components.tag_rules import (
 )
 from mlops_assets.defs.automation.run_tags import started_by
 from mlops_assets.defs.resources import find_lake, find_registry
-from mlops_assets.lake import Lake, LakeError, changed_between
+from mlops_assets.lake import (
+    Lake,
+    LakeError,
+    TablePartition,
+    changed_between,
+    changes,
+    newest_change,
+)
 from mlops_assets.lake.tags import newest_before
 from mlops_assets.lake.tags import tags as lake_tags
 from mlops_assets.settings import ROOT, settings
@@ -153,16 +160,20 @@ def _start_new(
     """Start what was not there at the last look; what has gone since is forgotten."""
     if source.seen is not None:
         new = (tagged for tagged in found if source.seen.get(tagged.key) != tagged.target)
-        told.extend(_start(context.instance, graph, tagged) for tagged in new)
+        told.extend(_start(context, graph, tagged) for tagged in new)
     return Source({tagged.key: tagged.target for tagged in found}, Backoff())
 
 
-def _start(instance: dg.DagsterInstance, graph: dg.AssetGraph, tagged: Tagged) -> str:
+def _start(context: dg.SensorEvaluationContext, graph: dg.AssetGraph, tagged: Tagged) -> str:
     """Start what a tag selects, unless that was done; what came of it, for people."""
     selected = tagged.select()
     unknown = f" Not known here: {', '.join(selected.unknown[:5])}." if selected.unknown else ""
     if not selected.targets:
-        return f"{tagged.name} starts nothing.{unknown}"
+        told = f"{tagged.name} starts nothing: it selects no partition of the rule {tagged.rule}."
+        # The tick is a green skip and the tag is not looked at again: who made it is to find this.
+        context.log.warning(f"{told}{unknown}")
+        return f"{told}{unknown}"
+    instance = context.instance
     if instance.get_backfill(tagged.backfill) is None:
         backfills.add(
             instance,
@@ -187,9 +198,7 @@ def _of_lake(rules: TagRules, graph: dg.AssetGraph) -> list[Tagged]:
 
     def tagged(rule: LakeRule, tag: str, commit: str) -> Tagged:
         def select() -> Selected:
-            return carried_on(
-                graph, rule, changed_between(lake, _before(lake, rule, tag, named), commit)
-            )
+            return carried_on(graph, rule, _changed(lake, rule, tag, named))
 
         return Tagged(rule.name, tag, commit, select)
 
@@ -200,13 +209,18 @@ def _of_lake(rules: TagRules, graph: dg.AssetGraph) -> list[Tagged]:
     ]
 
 
-def _before(lake: Lake, rule: LakeRule, tag: str, named: Mapping[str, str]) -> str:
-    """The state that what is tagged is compared with."""
+def _changed(
+    lake: Lake, rule: LakeRule, tag: str, named: Mapping[str, str]
+) -> list[TablePartition]:
+    """The partitions, of whatever table, that a tag says were changed."""
+    tagged = named[tag]
     if rule.since == "commit":
-        info = lake.commit_info(named[tag])
-        return str((info["parents"] or [info["id"]])[0])
+        # Who tags the base branch means the last change of the table. Its head is soon a commit of
+        # what was made of that, in which the table is as it was.
+        changed = newest_change(lake, tagged, rule.table)
+        return changes(lake, changed) if changed else []
     others = {at for other, at in named.items() if other != tag and matching([rule], other)}
-    return newest_before(lake, named[tag], others - {named[tag]})
+    return changed_between(lake, newest_before(lake, tagged, others - {tagged}), tagged)
 
 
 def _of_registry(rules: TagRules, graph: dg.AssetGraph) -> list[Tagged]:
