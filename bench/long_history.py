@@ -5,6 +5,7 @@ dependencies with their look-backs, and conditions, over so many days that nothi
 
 `record`: make the record, every partition but the last day's materialized.
 `happens EVENT`: record what is to be followed, `new day` or `late day`.
+`look`: look through it, as `mlops-assets automation on` does.
 `tick SENSOR`: evaluate a sensor as the daemon does, and print what that cost as JSON. With
 `--code changed`, after every asset's code did.
 """
@@ -22,6 +23,8 @@ from pathlib import Path
 from typing import Any, cast
 
 import dagster as dg
+
+from mlops_assets.cli.automation import look_through
 
 DAYS = 10_000
 FIRST = datetime(1998, 1, 1, tzinfo=UTC)
@@ -257,7 +260,7 @@ def main() -> None:
     """Carry out the command line."""
     parser = argparse.ArgumentParser()
     parser.add_argument("home", type=Path)
-    parser.add_argument("command", choices=["record", "happens", "tick"])
+    parser.add_argument("command", choices=["record", "look", "happens", "tick"])
     parser.add_argument("what", nargs="?", default="")
     parser.add_argument("--code", default="")
     parser.add_argument("--days", type=int, default=DAYS)
@@ -267,6 +270,8 @@ def main() -> None:
     with dg.DagsterInstance.from_config(str(options.home)) as instance:
         if options.command == "record":
             record(instance, definitions)
+        elif options.command == "look":
+            look_through(instance, definitions.resolve_asset_graph())
         elif options.command == "happens":
             happens(instance, definitions, options.what)
         else:

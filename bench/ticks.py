@@ -44,7 +44,8 @@ def _measure(rounds: int) -> Iterator[Figure]:
 
 
 def _history(home: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Ticks after one another: of a sensor just switched on, then after each event."""
+    """Ticks after one another: of a sensor just switched on by the command, then after events."""
+    _run(home, "look")
     for event in (FIRST, IDLE, NEW_DAY, LATE_DAY, CHANGED_CODE):
         if event in (NEW_DAY, LATE_DAY):
             _run(home, "happens", event)

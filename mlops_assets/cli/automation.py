@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from dagster._core.remote_representation.external import RemoteSchedule, RemoteSensor
 from dagster._core.remote_representation.external_data import ScheduleSnap, SensorSnap
 from dagster._core.remote_representation.handle import RepositoryHandle
+from dagster._core.storage.partition_status_cache import get_and_update_asset_status_cache_value
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 
 from mlops_assets.cli.plan import RequestError
@@ -94,7 +95,7 @@ def switch(names: Sequence[str], *, on: bool) -> Switched:
         RequestError: There is none of a name.
         SettingsError: The settings or the state directory are not usable.
     """
-    with _opened() as (instance, known):
+    with _opened() as (instance, known, graph):
         for name in names:
             if name not in known:
                 raise RequestError(
@@ -109,8 +110,25 @@ def switch(names: Sequence[str], *, on: bool) -> Switched:
                 continue
             _switch(instance, remote, on=on)
             changed.append(name)
+        if on and changed:
+            look_through(instance, graph)
     # Of all that exists, what was off before is no news.
     return Switched(on, tuple(changed), tuple(already if names or on else ()))
+
+
+def look_through(instance: dg.DagsterInstance, graph: dg.AssetGraph) -> None:
+    """Have Dagster note which partitions of each asset are there, as the first who asks has to.
+
+    Out of ten thousand days of every asset that takes seconds, which the first tick of a sensor
+    would take, while others wait for it. How it is noted is Dagster's internal; a test holds this
+    to what is left for the tick to do.
+
+    Args:
+        instance: Dagster's record.
+        graph: The assets.
+    """
+    for key in sorted(graph.get_all_asset_keys()):
+        get_and_update_asset_status_cache_value(instance, key, graph.get(key).partitions_def)
 
 
 def automations() -> list[Automation]:
@@ -119,7 +137,7 @@ def automations() -> list[Automation]:
     Raises:
         SettingsError: The settings or the state directory are not usable.
     """
-    with _opened() as (instance, known):
+    with _opened() as (instance, known, _):
         return [_standing(instance, known[name]) for name in sorted(known)]
 
 
@@ -144,7 +162,7 @@ def to_text(listed: Sequence[Automation]) -> str:
 
 
 @contextmanager
-def _opened() -> Iterator[tuple[dg.DagsterInstance, dict[str, Remote]]]:
+def _opened() -> Iterator[tuple[dg.DagsterInstance, dict[str, Remote], dg.AssetGraph]]:
     from mlops_assets.definitions import defs
 
     found = settings()
@@ -166,7 +184,8 @@ def _opened() -> Iterator[tuple[dg.DagsterInstance, dict[str, Remote]]]:
         for sensor in repository.sensor_defs
     ]
     with opened_record(found) as instance:
-        yield instance, {remote.name: remote for remote in (*schedules, *sensors)}
+        known = {remote.name: remote for remote in (*schedules, *sensors)}
+        yield instance, known, repository.asset_graph
 
 
 def _is_on(instance: dg.DagsterInstance, remote: Remote) -> bool:

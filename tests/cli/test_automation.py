@@ -12,7 +12,9 @@ from typing import Any
 import dagster as dg
 import pytest
 from command_line import Ended, environment
+from installation import Installation
 
+from mlops_assets.cli.automation import look_through
 from mlops_assets.defs.automation.recommended import RECOMMENDED
 from mlops_assets.settings import ROOT
 
@@ -87,6 +89,23 @@ def test_a_name_that_does_not_exist_switches_nothing(command: Command, home: Pat
     assert ended.code == 2
     assert "there is no schedule or sensor run_failure: there are" in ended.err
     assert not any(one["on"] for one in listed(command, home).values())
+
+
+def test_switching_on_leaves_no_tick_to_look_through_the_record(
+    built: Installation, definitions: dg.Definitions
+) -> None:
+    graph = definitions.resolve_asset_graph()
+    look_through(built.instance, graph)
+    for record in built.instance.get_asset_records(sorted(graph.get_all_asset_keys())):
+        node, noted = graph.get(record.asset_entry.asset_key), record.asset_entry.cached_status
+        if node.partitions_def is None:
+            continue
+        assert noted is not None, node.key
+        last = record.asset_entry.last_materialization_record
+        assert last is None or noted.latest_storage_id >= last.storage_id, node.key
+        there = noted.deserialize_materialized_partition_subsets(node.partitions_def)
+        made = built.instance.get_materialized_partitions(node.key)
+        assert set(there.get_partition_keys()) == made, node.key
 
 
 def test_the_list_shows_how_the_last_tick_went(command: Command, home: Path) -> None:
