@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from typing import Any, Protocol, Self
 
 from mlops_assets.alerting import channel as channels
@@ -137,7 +138,10 @@ def deliver(
         sent += 1
         return True
 
-    for notice in feed.after(progress.position):
+    # A feed that asks for one monitor after the other may see a later alarm of the last and not an
+    # earlier one of the first, which came in between: what is younger than the look is the next's.
+    end = feed.end()
+    for notice in takewhile(lambda notice: notice.position <= end, feed.after(progress.position)):
         worth_it = (notice.key in progress.open) == (notice.trouble is None) or notice.again
         if worth_it:
             if sent >= MESSAGES_A_TICK or not go_on():

@@ -10,7 +10,9 @@ from alerting_instance import BRANCH, MONITOR, Clock, Ticks, World
 from receivers import Receiver
 
 from mlops_assets.alerting import channel
-from mlops_assets.components import alert_delivery, failure_alerts
+from mlops_assets.alerting.message import Message, Severity
+from mlops_assets.components import alarm_alerts, alert_delivery, failure_alerts
+from mlops_assets.components.alert_delivery import Notice
 from mlops_assets.components.backoff import RED_AFTER
 from mlops_assets.defs.automation import alerts
 from mlops_assets.defs.automation.alerts import UndeliveredError, monitor_alarms, run_failures
@@ -229,6 +231,31 @@ def test_an_alarm_from_before_is_no_news_when_its_day_is_recorded_again(
     ticks.tick()
     assert chat.taken == []
     assert ticks.state("webhook")["position"] >= reached
+
+
+def test_an_alarm_that_is_raised_amid_a_look_at_the_monitors_is_told_by_the_next(
+    world: World, chat: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticks = Ticks(world, monitor_alarms)
+    ticks.tick()
+    plain = alarm_alerts.Alarms.after
+
+    def amid(self: alarm_alerts.Alarms, position: int) -> list[Notice]:
+        """The monitor is asked before its alarm, and another one after a later alarm."""
+        monkeypatch.setattr(alarm_alerts.Alarms, "after", plain)
+        world.alarming = {"2013-01-05"}
+        world.run("toy/monitor_drift", "2013-01-05")
+        later = self.end()
+        return [Notice(later, "another monitor's", {}, lambda: message("later"))]
+
+    monkeypatch.setattr(alarm_alerts.Alarms, "after", amid)
+    ticks.tick()
+    ticks.tick()
+    assert "Warning: toy/monitor_drift raises an alarm on 2013-01-05" in told(chat)
+
+
+def message(title: str) -> Message:
+    return Message("key", title, Severity.WARNING, "a reason", "a way out")
 
 
 def test_a_channel_that_drips_is_given_up_and_holds_up_no_other(

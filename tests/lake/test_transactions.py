@@ -268,7 +268,7 @@ def _unreachable_after_a_merge(patch: pytest.MonkeyPatch) -> None:
 
     def merge_and_lose(branch: Branch, *args: object, **kwargs: object) -> object:
         merge = merge_into(branch, *args, **kwargs)
-        patch.setattr(urllib3.PoolManager, "request", refuse)
+        patch.setattr(urllib3.PoolManager, "urlopen", refuse)
         return merge
 
     patch.setattr(Branch, "merge_into", merge_and_lose)
