@@ -18,7 +18,7 @@ from dagster._core.storage.asset_check_execution_record import (
 )
 
 from mlops_assets.alerting.message import Message, Severity
-from mlops_assets.components.alert_delivery import Notice, Trouble
+from mlops_assets.components.alert_delivery import Notice, OfRecord, Trouble
 
 NO_ALARM = "no_alarm"
 """What the check of every monitor is called."""
@@ -35,22 +35,16 @@ def monitors_of(graph: dg.AssetGraph) -> list[dg.AssetCheckKey]:
 
 
 @dataclass(frozen=True)
-class Alarms:
+class Alarms(OfRecord):
     """The alarms of an instance's monitors.
 
     Attributes:
-        instance: Dagster's record.
         checks: The checks that say so.
         ui: The address of Dagster's UI; None if nobody said.
     """
 
-    instance: dg.DagsterInstance
     checks: Sequence[dg.AssetCheckKey]
     ui: str | None
-
-    def end(self) -> int:
-        """The id of the newest event."""
-        return self.instance.event_log_storage.get_maximum_record_id() or 0
 
     def after(self, position: int) -> Sequence[Notice]:
         """The newest outcome of each partition that was looked at after an event, in order."""

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from typing import Any, Protocol, Self
 
+import dagster as dg
+
 from mlops_assets.alerting import channel as channels
 from mlops_assets.alerting.channel import Channel, ChannelError
 from mlops_assets.alerting.message import Message
@@ -57,6 +59,21 @@ class Feed(Protocol):
 
     def over(self, troubles: Mapping[str, Trouble]) -> Iterable[tuple[str, Message]]:
         """Which open troubles have ended otherwise than by a notice, with the message of that."""
+
+
+@dataclass(frozen=True)
+class OfRecord:
+    """What feeds have in common: they read Dagster's record.
+
+    Attributes:
+        instance: The record.
+    """
+
+    instance: dg.DagsterInstance
+
+    def end(self) -> int:
+        """The id of the newest event."""
+        return self.instance.event_log_storage.get_maximum_record_id() or 0
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 
 from mlops_assets.alerting.message import Message, Severity
-from mlops_assets.components.alert_delivery import Notice, Trouble
+from mlops_assets.components.alert_delivery import Notice, OfRecord, Trouble
 from mlops_assets.components.faults import recorded_links, sentence
 
 AT_ONCE = 100
@@ -112,24 +112,18 @@ def _way_out(failed: FailedRun) -> str:
 
 
 @dataclass(frozen=True)
-class FailedRuns:
+class FailedRuns(OfRecord):
     """The failed runs of an instance.
 
     Attributes:
-        instance: Dagster's record.
         home: The state directory, named where a disk is full.
         ui: The address of Dagster's UI; None if nobody said.
         kept: The work branches that a run left behind, where that can be found out.
     """
 
-    instance: dg.DagsterInstance
     home: str
     ui: str | None
     kept: Callable[[str], Sequence[str]]
-
-    def end(self) -> int:
-        """The id of the newest event."""
-        return self.instance.event_log_storage.get_maximum_record_id() or 0
 
     def after(self, position: int) -> Iterator[Notice]:
         """The runs that failed after an event, in order."""

@@ -11,7 +11,7 @@ import dagster as dg
 
 from mlops_assets.alerting.message import Message, Severity
 from mlops_assets.components.alarm_alerts import NO_ALARM, Alarms
-from mlops_assets.components.alert_delivery import Notice, Trouble
+from mlops_assets.components.alert_delivery import Notice, OfRecord, Trouble
 from mlops_assets.components.failure_alerts import FailedRuns, message
 from mlops_assets.tracking.results import CHAMPION, MONITOR_PREFIX, REPORT
 
@@ -45,22 +45,16 @@ class Digest:
 
 
 @dataclass(frozen=True)
-class Digests:
+class Digests(OfRecord):
     """The digests that runs have written, for channels that tell people.
 
     Attributes:
-        instance: Dagster's record.
         job: The job whose runs write them.
         ui: The address of Dagster's UI; None if nobody said.
     """
 
-    instance: dg.DagsterInstance
     job: str
     ui: str | None
-
-    def end(self) -> int:
-        """The id of the newest event."""
-        return self.instance.event_log_storage.get_maximum_record_id() or 0
 
     def after(self, position: int) -> Iterator[Notice]:
         """The digests whose runs ended after an event, in order."""
