@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
+import hypothesis
 import pytest
 from forked_workers import Workers
 from installation import BUILT_DAYS, Installation, copied, installed, open_lake
@@ -12,6 +13,10 @@ from installation import BUILT_DAYS, Installation, copied, installed, open_lake
 from mlops_assets.components import dbt_manifest
 from mlops_assets.lake import Lake
 from mlops_assets.settings import ROOT, settings
+
+# By default an example that takes 0.2 s fails its test, which on a busy machine any can.
+hypothesis.settings.register_profile("unhurried", deadline=None)
+hypothesis.settings.load_profile("unhurried")
 
 
 @pytest.fixture(scope="session")

@@ -13,9 +13,7 @@ PATHS = st.integers(0, 120).map(lambda number: f"t/{number:03d}")
 ENTRIES = st.integers(0, 3).map(lambda number: entry(str(number)))
 OBJECTS = st.dictionaries(PATHS, ENTRIES, max_size=80)
 EDITS = st.dictionaries(PATHS, st.none() | ENTRIES, max_size=40)
-SETTINGS = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+SETTINGS = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def entry(content: str, mtime: int = 0) -> Entry:

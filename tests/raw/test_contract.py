@@ -240,7 +240,7 @@ def readings(draw) -> dict:
     }
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(readings(), max_size=12))
 def test_every_row_of_any_table_is_in_exactly_one_of_accepted_and_quarantined(rows):
     table = pa.Table.from_pylist(rows, schema=WEATHER.schema())
@@ -258,7 +258,7 @@ def test_every_row_of_any_table_is_in_exactly_one_of_accepted_and_quarantined(ro
     assert len({repr(key) for key in keys}) == len(keys)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(
     st.lists(readings(), max_size=8).flatmap(
         lambda rows: st.tuples(st.just(rows), st.permutations(rows))

@@ -76,7 +76,7 @@ def test_names_are_packed_and_come_out_as_they_were(names: set[str]) -> None:
     assert unpack_names(json.loads(json.dumps(pack(names)))) == names
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(
         st.tuples(st.integers(0, OVERLAP // SECOND - 1), st.integers(0, 30)),
