@@ -6,7 +6,6 @@ each airport, trained on made-up rows.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -214,8 +213,3 @@ def landing(home: Path, definitions: dg.Definitions) -> Iterator[Landing]:
 def started_by(run: dg.DagsterRun) -> str | None:
     """The schedule or sensor that a run names as what started it."""
     return run.tags.get(STARTED_BY)
-
-
-def dumped(versions: dict[str, str]) -> str:
-    """Versions as text to compare and show."""
-    return json.dumps(versions, indent=1, sort_keys=True)
