@@ -233,6 +233,7 @@ with mlflow.start_run():
 """
 
 
+@pytest.mark.timeout(3 * PATIENCE_SECONDS + 60)
 def test_dagsters_servers_start_and_answer_their_probes(database: int, tmp_path: Path) -> None:
     home, kubeconfig = tmp_path / "dagster", tmp_path / "kubeconfig"
     home.mkdir()
@@ -266,7 +267,7 @@ def test_dagsters_servers_start_and_answer_their_probes(database: int, tmp_path:
             probe = webserver["readinessProbe"]["httpGet"]["path"]
             until(lambda: answer(http_port, probe) == 200, pages)
             check = daemon["livenessProbe"]["exec"]["command"]
-            until(lambda: succeeds(check, variables), loops)
+            until(lambda: succeeds(check, tmp_path, variables), loops)
 
 
 def serves(port: int, service: str) -> bool:
@@ -280,9 +281,11 @@ def serves(port: int, service: str) -> bool:
         return said.status == health_pb2.HealthCheckResponse.SERVING
 
 
-def succeeds(command: list[str], variables: Mapping[str, str]) -> bool:
+def succeeds(command: list[str], folder: Path, variables: Mapping[str, str]) -> bool:
     done = subprocess.run(
         [str(Path(sys.executable).parent / command[0]), *command[1:]],
+        # Where the repository is, Dagster would take its home from the `.env` of `make`.
+        cwd=folder,
         env=environment(**variables),
         capture_output=True,
         check=False,
