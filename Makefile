@@ -46,8 +46,9 @@ run: .venv/.product .env ## Run the main job: a year of flights from raw data to
 ui: .venv/.product .env ## Open the Dagster UI with its daemon on 127.0.0.1:3000, MLflow's on 127.0.0.1:5000; BRANCH=name for a data branch
 	@$(BIN)/mlops-assets ui $(if $(BRANCH),--branch "$(BRANCH)")
 
+# In their order: sorted by how many tests they have, the few long ones came last, one of them alone.
 test: .venv/.test ## Run every test
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 soak: .venv/.test ## Run the long fault tests; they print what they found
 	@$(BIN)/python -m pytest -m soak --capture=no
