@@ -116,6 +116,8 @@ class Landing:
         with self.log.open("ab") as stream:
             self._daemon = subprocess.Popen(
                 [*DAEMON, "-w", str(ROOT / "workspace.yaml")],
+                # Where the repository is, Dagster would take its home from the `.env` of `make`.
+                cwd=self.log.parent,
                 env=self.environment,
                 stdout=stream,
                 stderr=stream,
