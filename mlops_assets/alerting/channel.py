@@ -36,7 +36,7 @@ class Channel(Protocol):
         """
 
 
-def send(channel: Channel, message: Message) -> None:
+def hand_over(message: Message, channel: Channel) -> None:
     """Hand a message to a channel, within the time that a channel has.
 
     Raises:

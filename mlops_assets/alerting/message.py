@@ -11,6 +11,7 @@ LONGEST_REASON = 2_000
 """Characters of a reason: a channel refuses a longer message as a whole."""
 
 CUT = " … (its run's page has the rest)"
+"""How a longer one ends."""
 
 NAMED = 10
 """So many partitions a message names; the run's page has all."""

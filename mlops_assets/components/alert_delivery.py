@@ -14,8 +14,7 @@ from typing import Any, Protocol, Self
 
 import dagster as dg
 
-from mlops_assets.alerting import channel as channels
-from mlops_assets.alerting.channel import Channel, ChannelError
+from mlops_assets.alerting.channel import Channel, ChannelError, hand_over
 from mlops_assets.alerting.message import Message
 from mlops_assets.components.backoff import Backoff
 
@@ -148,7 +147,7 @@ def deliver(
     def send(message: Message) -> bool:
         nonlocal sent, progress
         try:
-            channels.send(channel, message)
+            hand_over(message, channel)
         except ChannelError as error:
             progress = replace(progress, backoff=progress.backoff.failed(now, str(error)))
             return False

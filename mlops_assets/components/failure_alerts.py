@@ -183,7 +183,7 @@ class FailedRuns(OfRecord):
 
         if not made(trouble["partitions"]):
             return False
-        if not trouble.get("more"):
+        if not trouble["more"]:
             return True
         _, missing = self._not_made(trouble["run"], trouble["step"])
         return made(missing)

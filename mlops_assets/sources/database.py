@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-import sqlite3
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import quote
 
 from mlops_assets.sources.daily_rows import of_window
+from mlops_assets.sources.database_server import SQLITE, STATEMENT_SECONDS, Server
+from mlops_assets.sources.database_values import column, instant
 from mlops_assets.sources.errors import SourceError, SourceUnavailableError
 from mlops_assets.sources.progress import Item, Progress
 from mlops_assets.sources.source import Arrival, Days, News, Rows, Table
@@ -37,25 +34,10 @@ BATCH = 10_000
 WAITS = (1.0, 5.0)
 """Seconds before each further try of what a lost connection cut off."""
 
-STATEMENT_SECONDS = 600
-
-CONNECT_SECONDS = 10
-
 CANCELLED = "57014"
 """What Postgres calls a statement that took too long."""
 
-POSTGRES, SQLITE = "postgresql", "sqlite"
-
 EVER = DayWindow(date.min, date.max)
-
-SECRET = re.compile(r"pass|pwd|token|secret|key", re.IGNORECASE)
-"""What the name of a URL's parameter looks like that holds a secret."""
-
-PATHS = {"passfile", "sslkey", "ssl_key"}
-"""Parameters of such names that hold the path of a file."""
-
-SECRET_WITHIN = re.compile(r"(pwd|password|token|secret)\s*=", re.IGNORECASE)
-"""What a secret looks like in a parameter that holds a whole connection, as odbc_connect does."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +138,7 @@ class Database:
             values = zip(*rows, strict=True)
             batches.append(
                 pa.table(
-                    [_column(place, of, column) for of, column in zip(schema, values, strict=True)],
+                    [column(place, *pair) for pair in zip(schema, values, strict=True)],
                     schema=schema,
                 )
             )
@@ -208,7 +190,7 @@ class Database:
                 continue
             name = f"{table.table}/{named}" if named else table.table
             try:
-                stamp = round(_instant(when).timestamp() * 1e6) * 1000
+                stamp = round(instant(when).timestamp() * 1e6) * 1000
             except (ValueError, TypeError, OverflowError):
                 # One such row must not hold up the days of all others.
                 found.unusable[name] = (
@@ -253,113 +235,36 @@ class Database:
         """Do work in one transaction, and all of it again if the connection is lost."""
         import sqlalchemy as sa
 
+        server = self._server
         for wait in (*(self.waits if waits is None else waits), None):
             try:
-                with self._connected() as connection:
+                with server.connected() as connection:
                     return work(connection)
             except (sa.exc.ProgrammingError, sa.exc.DataError) as error:
                 raise SourceError(
-                    f"{self._shown} refuses to be read: {_words(error)}. Correct the table or the "
+                    f"{server.shown} refuses to be read: {_words(error)}. Correct the table or the "
                     "permissions of its reader."
                 ) from error
             except sa.exc.DBAPIError as error:
                 if getattr(error.orig, "pgcode", None) == CANCELLED:
                     raise SourceError(
-                        f"{self._shown} took longer than {STATEMENT_SECONDS} s for a table. Index "
+                        f"{server.shown} took longer than {STATEMENT_SECONDS} s for a table. Index "
                         "it by year, month and day."
                     ) from error
                 if wait is None:
                     raise SourceUnavailableError(
-                        f"{self._shown} does not answer: {_words(error)}. See that the database "
+                        f"{server.shown} does not answer: {_words(error)}. See that the database "
                         "runs and lets us in, and try again."
                     ) from error
                 time.sleep(wait)
         raise AssertionError("the last try returns or raises")
 
-    @contextmanager
-    def _connected(self) -> Iterator[sa.Connection]:
-        engine = self._engine()
-        options: dict[str, Any] = {}
-        if engine.dialect.name == POSTGRES:
-            options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-        try:
-            with engine.connect() as connection:
-                yield connection.execution_options(**options)
-        finally:
-            engine.dispose()
-
-    def _engine(self) -> sa.Engine:
-        import sqlalchemy as sa
-
-        url = self._url
-        arguments: dict[str, Any] = {}
-        if url.get_backend_name() == SQLITE:
-            path = Path(url.database or "").absolute()
-            if not path.is_file():
-                raise SourceError(f"There is no database {path}. Correct MLOPS_SOURCE.")
-            # To open it for writing would make it where it is missing.
-            arguments["creator"] = lambda: sqlite3.connect(
-                f"file:{quote(str(path))}?mode=ro", uri=True
-            )
-        elif url.get_backend_name() == POSTGRES:
-            if url.drivername == POSTGRES:
-                url = url.set(drivername=f"{POSTGRES}+psycopg2")
-            arguments["connect_args"] = {
-                "connect_timeout": CONNECT_SECONDS,
-                "application_name": "mlops-assets",
-                "options": f"-c statement_timeout={STATEMENT_SECONDS}s",
-            }
-        try:
-            return sa.create_engine(
-                url.set(password=self.password) if self.password else url,
-                poolclass=sa.NullPool,
-                **arguments,
-            )
-        except sa.exc.NoSuchModuleError as error:
-            raise SourceError(
-                f"{self._shown} is of no kind of database that is known. Correct MLOPS_SOURCE."
-            ) from error
-        except ModuleNotFoundError as error:
-            raise SourceError(
-                f"{self._shown} needs the package {error.name}. Install it."
-            ) from error
-
     @property
-    def _url(self) -> sa.URL:
-        import sqlalchemy as sa
-
-        try:
-            url = sa.make_url(self.url)
-        except (sa.exc.ArgumentError, ValueError):
-            # What such an error repeats can be a part of a password.
-            raise SourceError(
-                "MLOPS_SOURCE is no URL of a database. Write it as <kind>://<user>@<host>/<name>."
-            ) from None
-        if (held := _credential(url)) is not None:
-            raise SourceError(
-                f"MLOPS_SOURCE holds {held}, which logs would show. Set MLOPS_SOURCE_PASSWORD "
-                "instead, and write the rest as <kind>://<user>@<host>/<name>."
-            )
-        return url
-
-    @property
-    def _shown(self) -> str:
-        # Not the parameters, which no list of names can promise to hold no secret.
-        return self._url.set(query={}).render_as_string(hide_password=True)
+    def _server(self) -> Server:
+        return Server(self.url, self.password)
 
     def _place(self, table: str) -> str:
-        return f"{self._shown}, table {table}"
-
-
-def _credential(url: sa.URL) -> str | None:
-    """What of a URL belongs in no log: its password, or a parameter that looks like one."""
-    if url.password is not None:
-        return "a password"
-    for name, values in url.normalized_query.items():
-        named = SECRET.search(name) and name.lower() not in PATHS
-        if named or any(SECRET_WITHIN.search(value) for value in values):
-            return f"a credential in its parameter {name}"
-    return None
+        return f"{self._server.shown}, table {table}"
 
 
 def _belongs(theirs: sa.TableClause, rule: Days, window: DayWindow) -> sa.ColumnElement[bool]:
@@ -417,57 +322,6 @@ def _bound(column: sa.ColumnElement[Any], instant: datetime) -> Any:  # noqa: AN
     if not isinstance(column.type, sa.DateTime):
         return instant.strftime("%Y-%m-%d %H:%M:%S")
     return instant if column.type.timezone else instant.replace(tzinfo=None)
-
-
-def _column(place: str, of: pa.Field, values: Sequence[Any]) -> pa.Array:
-    import pyarrow as pa
-
-    convert: Callable[[Any], Any] = str
-    if pa.types.is_integer(of.type):
-        convert = _whole
-    elif pa.types.is_floating(of.type):
-        convert = _measure
-    elif pa.types.is_timestamp(of.type):
-        convert = _instant
-    converted = []
-    for value in values:
-        try:
-            converted.append(None if value is None else convert(value))
-        except (ValueError, TypeError, OverflowError) as error:
-            raise SourceError(
-                f"{place}: the column {of.name} holds {value!r}, which is not of type {of.type}. "
-                "Correct the value, or make it null if it is missing."
-            ) from error
-    try:
-        return pa.array(converted, of.type)
-    except (pa.ArrowInvalid, OverflowError) as error:
-        raise SourceError(
-            f"{place}: the column {of.name} does not fit the type {of.type} ({error}). Correct "
-            "the value."
-        ) from error
-
-
-def _whole(value: Any) -> int:  # noqa: ANN401 - as the driver gives it
-    whole = int(value)
-    if whole != float(value):
-        raise ValueError(value)
-    return whole
-
-
-def _measure(value: Any) -> float:  # noqa: ANN401 - as the driver gives it
-    measure = float(value)
-    if measure - measure != 0:
-        raise ValueError(value)
-    return measure
-
-
-def _instant(value: Any) -> datetime:  # noqa: ANN401 - as the driver gives it
-    """An instant in UTC; one without a zone is in UTC already."""
-    if isinstance(value, str):
-        value = datetime.fromisoformat(value)
-    if not isinstance(value, datetime):
-        raise TypeError(value)
-    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 def _date(parts: Sequence[Any]) -> date | None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 
@@ -12,14 +10,13 @@ import dagster as dg
 import pytest
 from dagster_homes import TABLE_KEY, Homes, connected, run
 from dagster_postgres.utils import get_conn_string
+from patience import PATIENCE, becomes
 
 from bench.postgres_server import PASSWORD, USER, PostgresServer
 from mlops_assets.compute import postgres_connections
 from mlops_assets.compute.postgres_connections import KEPT, MORE, with_driver
 from mlops_assets.compute.postgres_event_log import PooledPostgresEventLogStorage
 from mlops_assets.compute.postgres_storages import PooledPostgresRunStorage
-
-PATIENCE = 60
 
 
 def open_connections(server: PostgresServer) -> int:
@@ -30,16 +27,6 @@ def open_connections(server: PostgresServer) -> int:
             "WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
         )
         return int(cursor.fetchone()[0])
-
-
-def becomes(condition: Callable[[], bool]) -> bool:
-    """Whether something is so before patience ends."""
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 def materialized(record: dg.DagsterInstance, partition: str) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -13,22 +12,11 @@ import dagster as dg
 import pytest
 from dagster._core.instance import RUNLESS_RUN_ID
 from dagster_homes import TABLE_KEY, Homes, connected
+from patience import PATIENCE, becomes
 from sqlalchemy.exc import OperationalError
 
 from mlops_assets.compute import postgres_event_log
 from mlops_assets.compute.postgres_event_log import PooledPostgresEventLogStorage
-
-PATIENCE = 60
-
-
-def becomes(condition: Callable[[], bool]) -> bool:
-    """Whether something is so before patience ends."""
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def made(

@@ -19,6 +19,7 @@ from ports import free_port
 from postgres_server import server
 from prometheus_client.parser import text_string_to_metric_families
 
+from bench.bookkeeping import POOLED, STORAGES
 from mlops_assets.cli.faults import CommandError
 from mlops_assets.cli.program import exit_code
 from mlops_assets.cli.record import database_faults, opened_record
@@ -253,19 +254,10 @@ def test_a_source_that_hangs_makes_the_server_unwell_until_it_answers(
 
 def test_a_postgres_that_is_down_is_a_source_that_is_down(tmp_path: Path) -> None:
     with server() as postgres:
-        kinds = {
-            "run_storage": ("mlops_assets.compute.postgres_storages", "PooledPostgresRunStorage"),
-            "schedule_storage": (
-                "mlops_assets.compute.postgres_storages",
-                "PooledPostgresScheduleStorage",
-            ),
-            "event_log_storage": (
-                "mlops_assets.compute.postgres_event_log",
-                "PooledPostgresEventLogStorage",
-            ),
-        }
         (tmp_path / "dagster.yaml").write_text(
-            yaml.safe_dump({"telemetry": {"enabled": False}, **postgres.storages(kinds, {})})
+            yaml.safe_dump(
+                {"telemetry": {"enabled": False}, **postgres.storages(STORAGES[POOLED], {})}
+            )
         )
         told: list[str] = []
         with configured(MLOPS_HOME=tmp_path / "home", DAGSTER_HOME=tmp_path):

@@ -344,7 +344,7 @@ def test_reading_a_database_that_is_not_there_makes_none(tmp_path: Path) -> None
 def test_nothing_is_ever_written(keeper: Keeper) -> None:
     delete = sa.delete(keeper.tables["flights"])
     with (
-        keeper.source._connected() as connection,
+        keeper.source._server.connected() as connection,
         pytest.raises(sa.exc.DBAPIError, match=r"read.?only"),
     ):
         connection.execute(delete)
@@ -354,7 +354,7 @@ def test_a_connection_that_is_killed_amid_the_rows_is_begun_anew(
     postgres: Keeper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "BATCH", 10)
-    convert, killed = module._column, []
+    convert, killed = module.column, []
 
     def kill_once(*arguments: Any) -> Any:
         if not killed:
@@ -363,7 +363,7 @@ def test_a_connection_that_is_killed_amid_the_rows_is_begun_anew(
             postgres.execute(sa.text(f"{ours} application_name = 'mlops-assets'"))
         return convert(*arguments)
 
-    monkeypatch.setattr(module, "_column", kill_once)
+    monkeypatch.setattr(module, "column", kill_once)
     rows = postgres.source.read(FLIGHTS, DAYS).complete()
     assert killed
     assert in_order(rows.table) == in_order(packaged(FLIGHTS))
