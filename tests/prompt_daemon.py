@@ -21,6 +21,8 @@ NIGHTS = "TEST_NIGHTS"
 """The variable that names the file of the nights, a line each, in seconds since 1970."""
 
 PAUSE_SECONDS = 1
+RELOAD_SECONDS = 3600
+"""So long code stays as it was loaded, which changes in no test of this daemon."""
 
 
 def write_night(nights: Path) -> float:
@@ -63,6 +65,8 @@ def main() -> None:
     asset_daemon.MIN_INTERVAL_LOOP_SECONDS = PAUSE_SECONDS
     sensor.MIN_INTERVAL_LOOP_TIME = PAUSE_SECONDS
     RemoteSensor.min_interval_seconds = PAUSE_SECONDS
+    # Each minute it would start a code server, and that a process for runs: 10 s of a processor.
+    controller.RELOAD_WORKSPACE_INTERVAL = RELOAD_SECONDS
 
     if NIGHTS in os.environ:
         come = _nights(Path(os.environ[NIGHTS]), AssetGraphView.compute_previous_cron_tick)

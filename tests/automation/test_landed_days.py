@@ -27,7 +27,7 @@ FOLLOWED = (
 
 FIRST, BROKEN, NEXT = (f"2013-04-0{number}" for number in (2, 3, 4))
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1800)
 
 
 @pytest.fixture(scope="module")
