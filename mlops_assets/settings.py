@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -36,7 +37,7 @@ DAYS_OF_MONTHS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
 def _place(text: str) -> Path | str:
-    return text if "://" in text else Path(text)
+    return text if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text) else Path(text)
 
 
 def _cron(text: str) -> str:
@@ -77,6 +78,17 @@ Cron = Annotated[str, AfterValidator(_cron)]
 
 Place = Annotated[Path | str, BeforeValidator(_place)]
 """A folder, or an address of something else."""
+
+
+URL_MARK = (r"\?|%[0-9A-Fa-f]{2}", "Dagster and MLflow name their databases by URLs")
+UNREADABLE = (
+    (r"\{[{%#]", "dbt takes it for a template"),
+    (r"#", "dbt's adapter for DuckDB takes its database's path for a URL"),
+    (r"\\(?=.*[*\[])|[*\[](?=.*\\)", "DuckDB reads no path with a backslash and one of * and ["),
+    (r"[\x00-\x1f\x7f\ud800-\udfff]", "it is no printable text in UTF-8"),
+)
+"""What a path may not hold, as a pattern, and why: the libraries that take it cannot quote it, and
+would read and write elsewhere."""
 
 
 class SettingsError(Exception):
@@ -241,6 +253,9 @@ def settings() -> Settings:
         "landing": found.landing,
         "profiles_file": found.profiles_file,
     }
+    _refuse("MLOPS_HOME", found.home, (URL_MARK, *UNREADABLE))
+    if found.dagster_home_given is not None:
+        _refuse("DAGSTER_HOME", found.dagster_home_given, (URL_MARK, UNREADABLE[-1]))
     return found.model_copy(
         update={
             name: place.expanduser().absolute()
@@ -248,6 +263,15 @@ def settings() -> Settings:
             if isinstance(place, Path)
         }
     )
+
+
+def _refuse(variable: str, place: Path, unfit: Iterable[tuple[str, str]]) -> None:
+    for pattern, reason in unfit:
+        if (held := re.search(pattern, str(place))) is not None:
+            raise SettingsError(
+                f"{variable} is {str(place)!r}, which cannot be used because of {held[0]!r} in it "
+                f"({reason}): set it to another path."
+            )
 
 
 def create_whole(path: Path, content: bytes) -> None:
