@@ -10,18 +10,19 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from mlops_assets.files import create_whole
+
 ROOT = Path(__file__).resolve().parent.parent
 STATE_FORMAT = 1
 MAIN = "main"
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 BRANCH_NAME = r"\w[-\w]*"
 BRANCH_MARK = "lakefs_branch"
 HTTP_ADDRESS = r"^https?://[^/\s]+"
@@ -274,23 +275,6 @@ def _refuse(variable: str, place: Path, unfit: Iterable[tuple[str, str]]) -> Non
             )
 
 
-def create_whole(path: Path, content: bytes) -> None:
-    """Make a file that is there with all of its content or not at all; an existing one stays.
-
-    Written in place, a full disk or a kill left an empty file behind that was refused, or obeyed,
-    for ever after.
-
-    Raises:
-        OSError: The file cannot be made.
-    """
-    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-") as draft:
-        draft.write(content)
-        draft.flush()
-        os.fsync(draft.fileno())
-        with suppress(FileExistsError):
-            os.link(draft.name, path)
-
-
 def check_record(dagster_home: Path, branch: str) -> None:
     """Refuse to record work on a branch where the work on another is recorded.
 
@@ -309,6 +293,18 @@ def check_record(dagster_home: Path, branch: str) -> None:
             f"{branch}: unset DAGSTER_HOME, in .env too, to use the branch's own record, or "
             f"correct LAKEFS_BRANCH."
         )
+
+
+def _spare_loopback() -> None:
+    """Keep our own servers out of a proxy's way, in this process and in those that it starts.
+
+    A proxy that the environment names is for the way out. Asked for an address of loopback it looks
+    on its own machine, and a server that had been up for two minutes counted as not started.
+    """
+    named = os.environ.get("no_proxy") or os.environ.get("NO_PROXY", "")
+    spared = [name.strip() for name in named.split(",") if name.strip()]
+    if spared != ["*"]:
+        os.environ["no_proxy"] = ",".join(dict.fromkeys([*spared, *LOOPBACK]))
 
 
 def open_state(home: Path) -> Path:
@@ -339,5 +335,6 @@ def open_state(home: Path) -> Path:
             f"the state directory {home} has format {found}, newer than the {STATE_FORMAT} that "
             "this version reads: upgrade mlops-assets, or set MLOPS_HOME to another place."
         )
+    _spare_loopback()
     os.environ.setdefault("MPLCONFIGDIR", str(home / "cache" / "matplotlib"))
     return home

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlops_assets.cli.faults import CommandError
+from mlops_assets.files import create_whole
 from mlops_assets.settings import (
     BRANCH_MARK,
     ROOT,
     Settings,
     SettingsError,
     check_record,
-    create_whole,
 )
 
 if TYPE_CHECKING:
