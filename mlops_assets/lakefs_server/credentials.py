@@ -171,7 +171,8 @@ class SigningKey:
 def signing_key(state_dir: Path) -> SigningKey:
     """The key of a store directory, made at the first call.
 
-    If another process was first, its key holds. The file of an earlier version gives its signing key, so that links stay good, and goes with its access key.
+    If another process was first, its key holds. The file of an earlier version gives its signing
+    key, so that links stay good, and goes with its access key.
 
     Raises:
         OSError: The directory cannot be written or the file not read.
