@@ -16,6 +16,7 @@ import contextlib
 import hashlib
 import hmac
 import json
+import os
 import secrets
 import time
 from collections.abc import Iterator
@@ -177,6 +178,9 @@ def signing_key(state_dir: Path) -> SigningKey:
     Raises:
         OSError: The directory cannot be written or the file not read.
     """
+    if not os.access(state_dir, os.W_OK):
+        # Nothing can be put down there, and so no link of another process is worth anything.
+        return SigningKey(secrets.token_hex(32))
     path, former = state_dir / SIGNING_KEY_FILE, state_dir / _FORMER_FILE
     with contextlib.suppress(FileNotFoundError):
         create_whole(path, json.loads(former.read_text())["signing_key"].encode(), mode=0o600)
