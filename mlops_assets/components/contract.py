@@ -8,7 +8,8 @@ faults of a whole file (missing, truncated, another type) are the source's to re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Literal
@@ -219,8 +220,9 @@ def enforce(
     if (window is None) != (contract.days is None):
         raise ValueError(f"{contract.table} is asked for with {window=}; its contract disagrees.")
     table = _conformed(contract, table)
-    frame = _frame(table)
-    broken = _broken_rules(contract, frame)
+    with _every_rule():
+        frame = _frame(table)
+        broken = _broken_rules(contract, frame)
     if window is not None and contract.days is not None:
         if days is None:
             days = contract.days.assign(table, window).fill_null(window.first)
@@ -283,6 +285,26 @@ def _broken_rules(contract: Contract, frame: pd.DataFrame) -> dict[str, Mask]:
             reason, failed = _failure(error, frame)
             broken[reason] = broken.get(reason, np.zeros(len(frame), dtype=bool)) | failed
     return broken
+
+
+@contextmanager
+def _every_rule() -> Iterator[None]:
+    """Have pandas and pandera apply every rule of a schema, whatever is set around us.
+
+    With PANDERA_VALIDATION_ENABLED=False in its environment, or a depth of SCHEMA_ONLY, a process
+    accepted every row; with other forms of frames or rules none was told from another.
+    """
+    import pandas as pd
+    from pandera.config import ValidationDepth, config_context, set_config
+
+    # Forms of rules are chosen for the whole process, when a schema is first used.
+    set_config(use_narwhals_backend=False)
+    depth = ValidationDepth.SCHEMA_AND_DATA
+    with (
+        pd.option_context("future.infer_string", False),
+        config_context(validation_enabled=True, validation_depth=depth),
+    ):
+        yield
 
 
 def _bounded(schema: pandera.DataFrameSchema) -> pandera.DataFrameSchema:
