@@ -8,7 +8,8 @@ faults of a whole file (missing, truncated, another type) are the source's to re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Literal
@@ -277,12 +278,32 @@ def _broken_rules(contract: Contract, frame: pd.DataFrame) -> dict[str, Mask]:
 
     broken: dict[str, Mask] = {}
     try:
-        _bounded(contract.rules()).validate(frame, lazy=True, inplace=True)
+        with _every_rule():
+            _bounded(contract.rules()).validate(frame, lazy=True, inplace=True)
     except pandera.errors.SchemaErrors as errors:
         for error in errors.schema_errors:
             reason, failed = _failure(error, frame)
             broken[reason] = broken.get(reason, np.zeros(len(frame), dtype=bool)) | failed
     return broken
+
+
+@contextmanager
+def _every_rule() -> Iterator[None]:
+    """Have pandera apply every rule of a schema, in its pandas form, whatever is set around us.
+
+    With PANDERA_VALIDATION_ENABLED=False in its environment, or a depth of SCHEMA_ONLY, a process
+    accepted every row; on Narwhals' form of the rules no row can be told from another.
+    """
+    from pandera.config import ValidationDepth, config_context, set_config
+
+    # Forms are chosen for the whole process, and only when a schema is first used.
+    set_config(use_narwhals_backend=False)
+    with config_context(
+        validation_enabled=True,
+        validation_depth=ValidationDepth.SCHEMA_AND_DATA,
+        use_narwhals_backend=False,
+    ):
+        yield
 
 
 def _bounded(schema: pandera.DataFrameSchema) -> pandera.DataFrameSchema:

@@ -310,8 +310,6 @@ class Build:
 
     def _show_inputs(self, transaction: Transaction, database: Path) -> dict[str, list[str]]:
         """Make a view of each input; returns their columns."""
-        import duckdb
-
         nodes = {**self._warehouse.manifest["nodes"], **self._warehouse.manifest["sources"]}
         upstream = {
             unique_id: nodes[unique_id]
@@ -319,7 +317,7 @@ class Build:
             for unique_id in get_upstream_unique_ids(self._warehouse.manifest, model)
         }
         built = {model["unique_id"] for model in self._models.values()}
-        with duckdb.connect(database) as connection:
+        with engine.connect(database) as connection:
             for unique_id in sorted(upstream.keys() - built):
                 properties = upstream[unique_id]
                 key = self._warehouse.translator.get_asset_key(properties)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_assets.components.training_set import PREDICTED_AT
 from mlops_assets.engines.as_of import KNOWN_AT
-from mlops_assets.engines.duckdb import file_of, quote
+from mlops_assets.engines.duckdb import connect, file_of, quote
 from mlops_assets.lake import Partition, Snapshot, StoredPartition, Version
 from mlops_assets.ml.encoding import is_number
 from mlops_assets.monitors.concept import LABEL
@@ -114,9 +114,7 @@ class MonitoredDays:
         return self._kept[version]
 
     def _read(self, day: date, parts: Sequence[StoredPartition], paths: Sequence[Path]) -> DayRows:
-        import duckdb
-
-        with duckdb.connect() as connection:
+        with connect() as connection:
             rows = connection.sql(self._query(parts, paths)).to_arrow_table()
         columns = {name: _array(rows, name) for name in self.columns}
         return DayRows(day, rows.num_rows, columns)

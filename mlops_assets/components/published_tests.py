@@ -68,12 +68,10 @@ def _show(
     database: Path,
 ) -> set[str]:
     """Make a view of each table that tests read; returns the days that they hold."""
-    import duckdb
-
     nodes = {**manifest["nodes"], **manifest["sources"]}
     read = {name for test in tests for name in get_upstream_unique_ids(manifest, test)}
     days = set()
-    with duckdb.connect(database) as connection:
+    with engine.connect(database) as connection:
         for unique_id in sorted(read):
             table = publishing.table_name(key_of(nodes[unique_id]))
             schema, name = nodes[unique_id]["schema"], nodes[unique_id]["name"]

@@ -152,11 +152,9 @@ class TrainingSet:
             MissingPartitionError: A day of its window does not exist at the pin.
             UnusableRowsError: A label was known before its event.
         """
-        import duckdb
-
         window = Window.of(dict(month.values)["month"], self.months, self.time_zone)
         days = [Partition.of({"day": day}) for day in window.days]
-        with duckdb.connect() as connection:
+        with engine.connect() as connection:
             for table in self.tables:
                 self._show(connection, snapshot, table, days, days)
             self._require_labels_after_events(connection)
@@ -183,12 +181,11 @@ class TrainingSet:
             MissingPartitionError: The day's events, or a view that is not optional, do not exist
                 at the pin. Of the days before, what is there is used.
         """
-        import duckdb
         import pyarrow.parquet as pq
 
         own = Partition.of({"day": day.isoformat()})
         path = scratch / "features.parquet"
-        with duckdb.connect() as connection:
+        with engine.connect() as connection:
             self._show(connection, snapshot, self.spine.table, [own], [own])
             for view in self.views:
                 days = [
