@@ -244,7 +244,7 @@ def settings() -> Settings:
         SettingsError: A variable's value is not usable, or Python itself runs as no result may be
             made.
     """
-    _check_python()
+    _check_process()
     try:
         found = Settings()
     except ValidationError as error:
@@ -280,10 +280,10 @@ def _refuse(variable: str, place: Path, unfit: Iterable[tuple[str, str]]) -> Non
             )
 
 
-def _check_python() -> None:
-    """Refuse a Python that libraries check or read less with than the results rely on.
+def _check_process() -> None:
+    """Refuse a process in which libraries check less, or read otherwise, than results rely on.
 
-    Neither can be changed once it runs.
+    None of it can be changed once the process runs.
     """
     if sys.flags.optimize:
         raise SettingsError(
@@ -296,6 +296,8 @@ def _check_python() -> None:
             f"Python reads files as {encoding} here, and SQL and YAML are UTF-8: set PYTHONUTF8=1, "
             "or LC_ALL to a locale of UTF-8."
         )
+    if os.environ.get("PANDAS_DATA_MANAGER", "block") != "block":
+        raise SettingsError("pandas cannot check contracts as PANDAS_DATA_MANAGER is: unset it.")
 
 
 def check_record(dagster_home: Path, branch: str) -> None:

@@ -1,7 +1,7 @@
-"""A small real case, run as a program: what its contract, its models and its pictures came to.
+"""A small real case: what its contracts, its models, its training set and its pictures come to.
 
-It prints one JSON document, so that two environments can be compared: each check with its result,
-and the digest of every file that it published.
+Each check with its result, and the digest of every file. Run as a program it prints them as one
+JSON document, so that what surrounds two processes can be compared by what they decide.
 """
 
 from __future__ import annotations
@@ -9,25 +9,22 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-import tempfile
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
 import pyarrow as pa
-import pyarrow.compute
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 from installation import open_lake
 from small_source import Row, small_source
-from toy_problem import Toy, made_up
+from toy_problem import ORIGINS, Toy, made_up
 
 from mlops_assets.components.contract import enforce
 from mlops_assets.components.partition_files import FILE, write_table
 from mlops_assets.components.training_set import Spine, TrainingSet
 from mlops_assets.defs.raw.contracts import CONTRACTS
 from mlops_assets.defs.raw.sources import folder
-from mlops_assets.engines.as_of import FeatureView
 from mlops_assets.engines.duckdb import describe_tables
 from mlops_assets.lake import Lake, Partition, TablePartition
 from mlops_assets.lakefs_server import EmbeddedServer
@@ -74,7 +71,7 @@ def models(lake: Lake, scratch: Path) -> Iterator[tuple[str, object]]:
     """What a problem publishes, and what its gates found."""
     with dg.DagsterInstance.ephemeral() as instance:
         toy = Toy(lake, scratch, instance)
-        toy.publish(MONTH, [row for place in ("EWR", "JFK") for row in made_up(MONTH, place, rows=800)])
+        toy.publish(MONTH, [row for place in ORIGINS for row in made_up(MONTH, place, rows=400)])
         result = toy.run(f"{MONTH}|JFK")
         yield "the run succeeded", result.success
         for found in result.get_asset_check_evaluations():
@@ -87,27 +84,28 @@ def models(lake: Lake, scratch: Path) -> Iterator[tuple[str, object]]:
 
 
 def training_set(lake: Lake, scratch: Path) -> Iterator[tuple[str, object]]:
-    """A training set whose instants carry a zone, around the ends of its months."""
-    start = datetime(2013, 3, 31, 12, tzinfo=UTC)
-    moments = [start + timedelta(hours=hour) for hour in range(48)]
+    """A training set of instants that carry a zone, around the beginning of its month."""
+    first = datetime(2013, 3, 31, 12, tzinfo=UTC)
+    moments = [first + timedelta(hours=hour) for hour in range(48)]
+    known = [moment + timedelta(hours=1) for moment in moments]
+    instant = pa.timestamp("us", tz="UTC")
     events = pa.table(
         {
-            "event_at": pa.array(moments, pa.timestamp("us", tz="UTC")),
-            "known_at": pa.array([m + timedelta(hours=1) for m in moments], pa.timestamp("us", tz="UTC")),
-            "day": pa.array([m.date() for m in moments]),
+            "event_at": pa.array(moments, instant),
+            "known_at": pa.array(known, instant),
+            "day": [moment.date() for moment in moments],
             "place": ["EWR"] * len(moments),
-            "label": [hour % 3 == 0 for hour in range(len(moments))],
+            "label": [number % 3 == 0 for number in range(len(moments))],
         }
     )
-    days = [date(2013, 3, 1) + timedelta(days=day) for day in range(61)]
-    keys = {TablePartition("marts/events", Partition.of({"day": day.isoformat()})): day for day in days}
+    written = {}
+    for day in (date(2013, 3, 1) + timedelta(days=number) for number in range(61)):
+        folder = scratch / "events" / day.isoformat()
+        folder.mkdir(parents=True)
+        write_table(events.filter(pc.field("day") == day), folder / FILE)
+        key = TablePartition("marts/events", Partition.of({"day": day.isoformat()}))
+        written[key] = (describe_tables([folder])[folder], folder)
     with lake.transaction("tx-events", ["marts/events"]) as transaction:
-        written = {}
-        for key, day in keys.items():
-            place = scratch / "events" / day.isoformat()
-            place.mkdir(parents=True)
-            pq.write_table(events.filter(pa.compute.equal(events["day"], pa.scalar(day))), place / FILE)
-            written[key] = (describe_tables([place])[place], place)
         transaction.write(written)
         transaction.publish("events", {})
     spine = Spine(
@@ -120,36 +118,42 @@ def training_set(lake: Lake, scratch: Path) -> Iterator[tuple[str, object]]:
         label_known_at="known_at",
         features=["place"],
     )
+    folder = scratch / "set"
+    folder.mkdir()
     made = TrainingSet(spine, [], 1, "place", "America/New_York")
-    target = scratch / "set"
-    target.mkdir()
-    manifest = made.build(lake.snapshot(), Partition.of({"month": MONTH}), target)
-    yield "training set rows", manifest.rows
-    yield "training set", digest((target / FILE).read_bytes())
+    manifest = made.build(lake.snapshot(), Partition.of({"month": MONTH}), folder)
+    yield "training set", [manifest.rows, manifest.files[0].sha256]
 
 
 def pictures() -> Iterator[tuple[str, object]]:
     """A monitor's charts."""
-    days = [date(2013, 1, 1) + timedelta(days=day) for day in range(20)]
-    yield "series", digest(picture(Series("t", "e", "rows", days, {"x": [float(d.day) for d in days]}, [3])).png)
-    yield "bars", digest(picture(Bars("t", "e", [("a − ü", 0.3), ("b", 1.4)])).png)
+    days = [date(2013, 1, 1) + timedelta(days=number) for number in range(20)]
+    line = [float(day.day) for day in days]
+    charts = (
+        Series("", "", "rows", days, {"x": line}, [3]),
+        Bars("", "", [("á ü ß", 0.3), ("b", 1.4)]),
+    )
+    for chart in charts:
+        yield type(chart).__name__, digest(picture(chart).png)
 
 
 def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def main() -> None:
-    with tempfile.TemporaryDirectory() as name:
-        scratch = Path(name)
-        found = dict(contracts(scratch))
-        with EmbeddedServer(scratch / "lakefs") as endpoint:
-            lake = open_lake(endpoint, scratch / "scratch")
-            found |= dict(models(lake, scratch))
-            found |= dict(training_set(lake, scratch))
-        found |= dict(pictures())
-    json.dump(found, sys.stdout)
+def decided(scratch: Path) -> dict[str, object]:
+    """All of it.
+
+    Args:
+        scratch: An empty folder.
+    """
+    found = dict(contracts(scratch))
+    with EmbeddedServer(scratch / "lakefs") as endpoint:
+        lake = open_lake(endpoint, scratch / "scratch")
+        found |= dict(models(lake, scratch))
+        found |= dict(training_set(lake, scratch))
+    return found | dict(pictures())
 
 
 if __name__ == "__main__":
-    main()
+    json.dump(decided(Path(sys.argv[1])), sys.stdout)

@@ -220,8 +220,9 @@ def enforce(
     if (window is None) != (contract.days is None):
         raise ValueError(f"{contract.table} is asked for with {window=}; its contract disagrees.")
     table = _conformed(contract, table)
-    frame = _frame(table)
-    broken = _broken_rules(contract, frame)
+    with _every_rule():
+        frame = _frame(table)
+        broken = _broken_rules(contract, frame)
     if window is not None and contract.days is not None:
         if days is None:
             days = contract.days.assign(table, window).fill_null(window.first)
@@ -278,8 +279,7 @@ def _broken_rules(contract: Contract, frame: pd.DataFrame) -> dict[str, Mask]:
 
     broken: dict[str, Mask] = {}
     try:
-        with _every_rule():
-            _bounded(contract.rules()).validate(frame, lazy=True, inplace=True)
+        _bounded(contract.rules()).validate(frame, lazy=True, inplace=True)
     except pandera.errors.SchemaErrors as errors:
         for error in errors.schema_errors:
             reason, failed = _failure(error, frame)
@@ -289,19 +289,20 @@ def _broken_rules(contract: Contract, frame: pd.DataFrame) -> dict[str, Mask]:
 
 @contextmanager
 def _every_rule() -> Iterator[None]:
-    """Have pandera apply every rule of a schema, in its pandas form, whatever is set around us.
+    """Have pandas and pandera apply every rule of a schema, whatever is set around us.
 
     With PANDERA_VALIDATION_ENABLED=False in its environment, or a depth of SCHEMA_ONLY, a process
-    accepted every row; on Narwhals' form of the rules no row can be told from another.
+    accepted every row; with other forms of frames or rules none was told from another.
     """
+    import pandas as pd
     from pandera.config import ValidationDepth, config_context, set_config
 
-    # Forms are chosen for the whole process, and only when a schema is first used.
+    # Forms of rules are chosen for the whole process, when a schema is first used.
     set_config(use_narwhals_backend=False)
-    with config_context(
-        validation_enabled=True,
-        validation_depth=ValidationDepth.SCHEMA_AND_DATA,
-        use_narwhals_backend=False,
+    depth = ValidationDepth.SCHEMA_AND_DATA
+    with (
+        pd.option_context("future.infer_string", False),
+        config_context(validation_enabled=True, validation_depth=depth),
     ):
         yield
 

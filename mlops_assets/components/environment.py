@@ -13,6 +13,7 @@ from mlops_assets.components.provenance import ENVIRONMENT
 from mlops_assets.settings import ROOT
 
 WRITERS = {
+    "dbt-adapters": "dbt.adapters.base",
     "dbt-core": "dbt.version",
     "dbt-duckdb": "dbt.adapters.duckdb",
     "duckdb": "duckdb",

@@ -49,7 +49,11 @@ def connect(database: Path | str = ":memory:") -> duckdb.DuckDBPyConnection:
 
     connection = duckdb.connect(
         database,
-        config={"autoinstall_known_extensions": False, "autoload_known_extensions": False},
+        config={
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+            "allow_persistent_secrets": False,
+        },
     )
     connection.execute("set TimeZone = 'UTC'; set Calendar = 'gregorian'")
     return connection
