@@ -20,7 +20,7 @@ from installation import Installation
 
 from mlops_assets.components.contract import enforce
 from mlops_assets.defs.raw.contracts import CONTRACTS
-from mlops_assets.engines.duckdb import connect
+from mlops_assets.engines import duckdb as engine
 from mlops_assets.settings import ROOT
 
 CLEAN = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
@@ -153,7 +153,7 @@ def test_no_switch_of_panderas_lets_a_row_through_that_breaks_its_contract(switc
 
 
 def test_duckdb_has_no_time_zone_of_the_machine_and_installs_nothing() -> None:
-    with connect() as connection:
+    with engine.connect() as connection:
         [[zone]] = connection.sql("select current_setting('TimeZone')").fetchall()
         assert zone == "UTC"
         with pytest.raises(duckdb.CatalogException, match="spatial"):
