@@ -177,6 +177,7 @@ class MlProblem(dg.Component, BaseModel):
             segment=self.segment,
             time_zone=self.time_zone,
             optional=self._optional_tables(views),
+            since=dbt_tables.since(project),
         )
         self._check_columns(dbt_tables.columns(project), training_set)
         return training_set
