@@ -224,7 +224,11 @@ def no_alarm(findings: Findings) -> CheckFinding:
         passed=not findings.alarms,
         severity=dg.AssetCheckSeverity.WARN,
         sentence=findings.sentence,
-        metadata={"alarms": len(findings.subjects), "about": ", ".join(findings.subjects)},
+        metadata={
+            "alarms": len(findings.subjects),
+            "about": ", ".join(findings.subjects),
+            "not judged": len(findings.unjudged),
+        },
     )
 
 

@@ -142,6 +142,25 @@ class History:
         ]
         return found if len(found) >= self.fewest_days else []
 
+    def incomparable(self, column: str, fewest_rows: int) -> str:
+        """Why a day's values of a column cannot be compared with those of the days before."""
+        if not self.reference():
+            return self.few(len(self.before), "exist")
+        today = self.today.values(column)
+        if today.present < fewest_rows:
+            return f"the day has {today.present} values, and it takes {fewest_rows}"
+        found = [day for day in self.reference() if day.values(column).present >= fewest_rows]
+        if len(found) < self.fewest_days:
+            return self.few(len(found), f"have {fewest_rows} values or more")
+        alike = self.comparable(column, fewest_rows)
+        if not alike:
+            return "on the days before it was text and is a number now, or the reverse"
+        return "it has one value, on the day and before"
+
+    def few(self, days: int, what: str) -> str:
+        """Why so few days are no reference."""
+        return f"{days} of the days before {what}, and it takes {self.fewest_days}"
+
     def _age(self, found: DayRows) -> int:
         return (self.today.day - found.day).days
 

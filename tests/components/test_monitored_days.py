@@ -118,7 +118,7 @@ def test_a_column_is_null_on_days_that_are_declared_as_older(tables: Tables) -> 
 
     columns = ("place", "wind", "view__age_hours", "minutes", "label")
     reads = reader(*columns, outcomes=["minutes"])
-    with pytest.raises(SchemaError, match="toy/predictions lacks the column .* in 2013-05-09"):
+    with pytest.raises(SchemaError, match=r"toy/predictions lacks the column .* in 2013-05-09"):
         reads.history(pin(tables), NOW)
     first = dict.fromkeys(["place", "wind", "view__known_at", "minutes"], str(NOW))
     reads.since = {PREDICTIONS: first, EVENTS: first}
