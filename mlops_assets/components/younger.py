@@ -61,8 +61,12 @@ def of_dbt(model: Mapping[str, Any]) -> Since:
         dagster.DagsterInvalidDefinitionError: A column names no day.
     """
     place = str(model.get("patch_path") or "").partition("://")[2]
-    return {
-        name: declared(name, column["meta"][METADATA], f"{place}: {model['name']}")
+    written = {
+        name: {**column.get("meta", {}), **column.get("config", {}).get("meta", {})}
         for name, column in model["columns"].items()
-        if METADATA in column.get("meta", {})
+    }
+    return {
+        name: declared(name, meta[METADATA], f"{place}: {model['name']}")
+        for name, meta in written.items()
+        if METADATA in meta
     }
