@@ -48,11 +48,13 @@ class StoredPartition:
         key: Its table and partition.
         manifest: What it consists of.
         addresses: The physical address of each file's bytes, by file name.
+        written: When its manifest was written, in seconds since 1970.
     """
 
     key: TablePartition
     manifest: Manifest
     addresses: Mapping[str, str]
+    written: int = 0
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,7 @@ class Snapshot:
                     continue
                 paths = {file.name: f"{key.folder}{file.name}" for file in manifest.files}
                 held = {name: addresses[path] for name, path in paths.items() if path in addresses}
-                yield StoredPartition(key, manifest, held)
+                yield StoredPartition(key, manifest, held, found.mtime)
 
     def require(
         self, table: str, partitions: Iterable[Partition] | None = None
