@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_assets.lake.errors import LakeError, MissingPartitionError
 from mlops_assets.lake.inputs import Version
+from mlops_assets.lake.local_store import path_in
 from mlops_assets.lake.manifest import File, Manifest
 from mlops_assets.lake.partition import MANIFEST_NAME, Partition, TablePartition
 
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 FEW_PARTITIONS = 16
 
 METADATA_KEY = "manifest"
-LOCAL_SCHEME = "local://"
 DOWNLOADS = "downloads"
 DOWNLOADS_AT_ONCE = 8
 
@@ -163,7 +163,7 @@ class Snapshot:
     def files(self, stored: Sequence[StoredPartition]) -> list[Path]:
         """Local paths of the bytes of partitions' files, in the order of partition and name.
 
-        Where the server stores on this machine, the paths are its own blobs, to be read and
+        Where our own server stores on this machine, the paths are its own blobs, to be read and
         never written; from any other server the files are downloaded once and kept by digest.
 
         Raises:
@@ -206,14 +206,13 @@ class Snapshot:
         return Manifest.from_json(text, place=found.path)
 
     def _locate(self, path: str, file: File, address: str) -> Path:
-        if address.startswith(LOCAL_SCHEME):
-            local = Path(address.removeprefix(LOCAL_SCHEME))
-            if local.is_absolute() and local.is_file():
-                # Hashing a year of files would cost each reader seconds; their size costs nothing
-                # and betrays what a full disk or another program cut short or replaced.
-                if local.stat().st_size != file.size:
-                    raise self._damaged(path, f"{local.stat().st_size} bytes", f"{file.size}")
-                return local
+        local = path_in(self.lake.store, address)
+        if local is not None and local.is_file():
+            # Hashing a year of files would cost each reader seconds; their size costs nothing
+            # and betrays what a full disk or another program cut short or replaced.
+            if local.stat().st_size != file.size:
+                raise self._damaged(path, f"{local.stat().st_size} bytes", f"{file.size}")
+            return local
         return self._download(path, file)
 
     def _download(self, path: str, file: File) -> Path:
