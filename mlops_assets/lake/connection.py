@@ -92,10 +92,7 @@ def _refusal(endpoint: str, error: Exception) -> LakeError:
     if isinstance(error, exceptions.NotAuthorizedException):
         # The client says so of whatever keeps it from reading the server's configuration.
         if error.status_code not in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-            return UnreachableLakeError(
-                f"{endpoint} answers {error.status_code}, as no lakeFS server does: correct "
-                "LAKECTL_SERVER_ENDPOINT_URL (unset it to use the embedded server)."
-            )
+            return _no_lakefs(endpoint, error.status_code)
         if INSUFFICIENT in reason:
             return LakeError(
                 f"lakeFS at {endpoint} does not permit this ({reason}): grant it to the user of "
@@ -110,6 +107,13 @@ def _refusal(endpoint: str, error: Exception) -> LakeError:
     if READ_ONLY in reason:
         return LakeError(repositories.read_only(endpoint))
     return LakeError(f"lakeFS at {endpoint} refused: {reason}")
+
+
+def _no_lakefs(endpoint: str, status: int | None) -> UnreachableLakeError:
+    return UnreachableLakeError(
+        f"{endpoint} answers {status}, as no lakeFS server does: correct "
+        "LAKECTL_SERVER_ENDPOINT_URL (unset it to use the embedded server)."
+    )
 
 
 def _reason(error: Exception) -> str:
@@ -177,12 +181,22 @@ class Lake:
 
     @cached_property
     def storage(self) -> StorageConfig:
-        """What the server says of how it stores."""
+        """What the server says of how it stores.
+
+        Raises:
+            UnreachableLakeError: It does not answer as a lakeFS server does.
+        """
+        from lakefs_sdk.exceptions import NotFoundException
         from lakefs_sdk.models.storage_config import StorageConfig
 
         # The client keeps its own copy of this in a class, where a second server overwrites it.
         with self.errors():
-            found = self.client.sdk_client.config_api.get_config().storage_config
+            try:
+                found = self.client.sdk_client.config_api.get_config().storage_config
+            except (NotFoundException, ValueError) as error:
+                raise _no_lakefs(
+                    self.credentials.endpoint, getattr(error, "status", 200)
+                ) from error
         return found or StorageConfig.construct(blockstore_type="", pre_sign_support=False)
 
     @property

@@ -31,6 +31,8 @@ def found(lake: Lake) -> Repository | None:
     try:
         answer: Repository = api.get_repository(lake.repository)
     except NotFoundException:
+        # What is no lakeFS server has no repository either, and says so here.
+        _ = lake.storage
         return None
     return answer
 
