@@ -345,6 +345,6 @@ def require_idle(instance: dg.DagsterInstance, name: str) -> None:
     if working:
         raise CommandError(
             f"run {working[0].run_id} works on {name}: wait for it, or cancel it in "
-            f"`mlops-assets ui --branch {name}`, and try again (`branch drop --force` takes the "
+            f"`mlops-assets ui --branch {name}`, and try again (`branch drop --force` throws the "
             "branch away under it)."
         )

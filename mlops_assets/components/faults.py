@@ -34,6 +34,7 @@ SENTENCES = {
     "SourceUnavailableError",
     "StoreFormatError",
     "TrackingError",
+    "UnmergedError",
     "UnreachableLakeError",
     "UnusableRowsError",
 }

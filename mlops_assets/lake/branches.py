@@ -156,7 +156,7 @@ def _merge(lake: Lake, there: Fork, message: str, metadata: dict[str, str]) -> s
             raise ConflictError(
                 f"{named}{more} was changed on {there.branch} and on the base branch since they "
                 f"parted: materialize it again on one of the two from what the other holds, or "
-                f"drop {there.branch}."
+                f"throw {there.branch} away (`mlops-assets branch drop --force {there.branch}`)."
             ) from error
     return str(merged)
 
