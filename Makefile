@@ -10,6 +10,20 @@ STATE = "$${MLOPS_HOME:-.mlops}"
 export UV_CACHE_DIR ?= $(CURDIR)/.venv/cache
 export PIP_NO_CACHE_DIR ?= 1
 
+# Bare, a path would end at " #" or a quote, and even in quotes its "${NAME}" would be replaced.
+define WRITE_ENV
+import os, sys
+state = os.path.abspath(sys.argv[1])
+home = os.environ.get("DAGSTER_HOME") or os.path.join(state, "dagster")
+for name, place in (("MLOPS_HOME", state), ("DAGSTER_HOME", home)):
+    for letter, escape in (("\\", "\\\\"), ("'", "\\'"), ("$${", "$${:-$$}{")):
+        place = place.replace(letter, escape)
+    print(f"{name}='{place}'")
+print("DAGSTER_EVENT_BATCH_SIZE=500")
+print("DAGSTER_AUTOMATION_TICK_SETTLE_SECONDS=1")
+endef
+export WRITE_ENV
+
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode
 
 .PHONY: help run test ui bench soak conformance lint lock clean
@@ -36,9 +50,7 @@ help: ## Show this list
 # Dagster reads this file wherever it is started in the repository, so that `dagster` and `dg`
 # share the state and the record of `make run`. Written once: what you add to it stays.
 .env:
-	@state=$$($(PYTHON) -c 'import os, sys; print(os.path.abspath(sys.argv[1]))' $(STATE)); \
-	printf '%s\n' "MLOPS_HOME=$$state" "DAGSTER_HOME=$${DAGSTER_HOME:-$$state/dagster}" \
-		"DAGSTER_EVENT_BATCH_SIZE=500" "DAGSTER_AUTOMATION_TICK_SETTLE_SECONDS=1" > $@
+	@$(PYTHON) -c "$$WRITE_ENV" $(STATE) > $@
 
 run: .venv/.product .env ## Run the main job: a year of flights from raw data to evaluated models
 	@$(BIN)/mlops-assets run

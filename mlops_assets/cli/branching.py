@@ -18,8 +18,9 @@ from mlops_assets.cli.execution import FailedRunError, Runner
 from mlops_assets.cli.faults import CommandError
 from mlops_assets.cli.interrupts import noticed_interrupts
 from mlops_assets.cli.record import INSTANCE_FILE, opened_record
+from mlops_assets.files import create_whole
 from mlops_assets.lake import LakeError, UnmergedError, branches
-from mlops_assets.settings import MAIN, Settings, create_whole
+from mlops_assets.settings import MAIN, Settings
 
 if TYPE_CHECKING:
     import dagster as dg

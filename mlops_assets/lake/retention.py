@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlops_assets.lake.connection import ABANDONED_AFTER, WORK_PREFIX, Lake
-from mlops_assets.lake.snapshot import DOWNLOADS
+from mlops_assets.lake.copies import FOLDER as DOWNLOADS
 
 if TYPE_CHECKING:
     from lakefs.branch import Branch

@@ -6,7 +6,9 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -49,26 +51,46 @@ def test_a_server_that_accepts_and_says_nothing_is_given_up(
             reopened(lake, endpoint=endpoint).head()
 
 
-def test_a_server_that_is_no_lakefs_is_told_from_wrong_credentials(tmp_path: Path) -> None:
+@contextmanager
+def no_lakefs(tmp_path: Path, thinks: float = 0) -> Iterator[Lake]:
+    """A lake at a server that knows no address, and takes so many seconds to say so."""
+
     class Other(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            time.sleep(thinks)
             self.send_error(404)
 
         def log_message(self, *_: object) -> None:
             pass
 
     with HTTPServer(("127.0.0.1", 0), Other) as other:
-        threading.Thread(target=other.serve_forever, daemon=True).start()
+        threading.Thread(target=other.serve_forever, args=(0.02,), daemon=True).start()
         endpoint = f"http://127.0.0.1:{other.server_port}"
-        lake = Lake(
+        yield Lake(
             Credentials(endpoint, "key", "secret"),
             repository="tables",
             base_branch="main",
             scratch=tmp_path,
         )
+        other.shutdown()
+
+
+def test_a_server_that_is_no_lakefs_is_told_from_wrong_credentials(tmp_path: Path) -> None:
+    with no_lakefs(tmp_path) as lake:
+        endpoint = lake.credentials.endpoint
         with pytest.raises(UnreachableLakeError, match=f"^{endpoint} answers 404, as no lakeFS"):
             lake.create()
-        other.shutdown()
+
+
+def test_an_answer_may_take_longer_than_making_the_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answers, "CONNECT_SECONDS", 0.3)
+    with (
+        no_lakefs(tmp_path, thinks=0.6) as lake,
+        pytest.raises(UnreachableLakeError, match="answers 404"),
+    ):
+        lake.create()
 
 
 @pytest.mark.parametrize("wrong", ["access_key_id", "secret_access_key"])
