@@ -35,6 +35,7 @@ SENTENCES = {
     "SourceUnavailableError",
     "StoreFormatError",
     "TrackingError",
+    "UnmergedError",
     "UnreachableLakeError",
     "UnusableRowsError",
 }

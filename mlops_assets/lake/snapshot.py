@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from mlops_assets.lake import copies
 from mlops_assets.lake.errors import LakeError, MissingPartitionError, UnreachableLakeError
 from mlops_assets.lake.inputs import Version
+from mlops_assets.lake.local_store import path_in
 from mlops_assets.lake.manifest import File, Manifest
 from mlops_assets.lake.partition import MANIFEST_NAME, Partition, TablePartition
 
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 FEW_PARTITIONS = 16
 
 METADATA_KEY = "manifest"
-LOCAL_SCHEME = "local://"
 FILES_AT_ONCE = 8
 """So many files are hashed or downloaded at once; both leave the interpreter to others."""
 
@@ -194,7 +194,7 @@ class Snapshot:
     def files(self, stored: Sequence[StoredPartition]) -> list[Path]:
         """Local paths of the bytes of partitions' files, in the order of partition and name.
 
-        Where the server stores on this machine, the paths are its own blobs, to be read and
+        Where our own server stores on this machine, the paths are its own blobs, to be read and
         never written; from any other server the files are downloaded once and kept by digest.
         Either is hashed before its path is handed out.
 
@@ -260,13 +260,11 @@ class Snapshot:
         return Manifest.from_json(text, place=found.path)
 
     def _local(self, part: StoredPartition, file: File) -> Path | None:
-        """The file that holds a file's bytes, where the server stores on this machine."""
+        """The file that holds a file's bytes, where our own server stores on this machine."""
         if file.name not in part.addresses:
             raise LakeError(self._missing(part.key, file))
-        address = part.addresses[file.name]
-        local = Path(address.removeprefix(LOCAL_SCHEME))
-        held = address.startswith(LOCAL_SCHEME) and local.is_absolute() and local.is_file()
-        return local if held else None
+        local = path_in(self.lake.store, part.addresses[file.name])
+        return local if local is not None and local.is_file() else None
 
     def _located(self, part: StoredPartition, file: File) -> Path:
         """The path of bytes that have been found to be those that the manifest names."""

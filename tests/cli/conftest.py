@@ -12,6 +12,7 @@ import pytest
 import traced_lake
 from command_line import COMMAND, DAYS, Ended, State, configured, environment
 from installation import copied, installed, reading
+from named_server import named_server
 from small_source import Row, small_source
 from traced_lake import with_problem
 
@@ -42,9 +43,15 @@ def state(tmp_path_factory: pytest.TempPathFactory, source: Path) -> State:
 
 
 @pytest.fixture
-def own_state(state: State, tmp_path: Path) -> Path:
-    """A copy of that state, for a test to spoil."""
-    return Path(shutil.copytree(state.home, tmp_path / "state"))
+def own_state(state: State, source: Path, tmp_path: Path) -> Path:
+    """A copy of that state, for a test to spoil; made anew where its lake is on a named server."""
+    if named_server() is None:
+        return Path(shutil.copytree(state.home, tmp_path / "state"))
+    home = tmp_path / "state"
+    shutil.copytree(state.home / "dbt", home / "dbt")
+    with configured(MLOPS_HOME=home, MLOPS_SOURCE=source):
+        assert exit_code(("run", "--days", "..".join(DAYS))) == 0
+    return home
 
 
 @pytest.fixture
