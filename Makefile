@@ -65,11 +65,16 @@ test: .venv/.test ## Run every test
 soak: .venv/.test ## Run the long fault tests; they print what they found
 	@$(BIN)/python -m pytest -m soak --capture=no
 
+# What a user can hold a lakeFS server to: the lake's tests, and all that works on branches.
+LAKE_TESTS := tests/lake tests/cli/test_branch.py \
+	tests/cli/test_backfill.py::test_an_isolated_backfill_that_fails_leaves_the_base_branch_as_it_was_and_is_resumed
+
+conformance: export LAKE := $(LAKE)
 conformance: export LAKEFS := $(LAKEFS)
 conformance: export LAKEFS_SPEC := $(LAKEFS_SPEC)
 conformance: export DAGSTER := $(DAGSTER)
-conformance: .venv/.test ## Run the suites of copies of others: LAKEFS=folder LAKEFS_SPEC=folder DAGSTER=folder
-	@$(BIN)/python -m pytest -s -rs tests/conformance
+conformance: .venv/.test ## Hold a lakeFS server to our tests: LAKE=address; or run copies of the suites of others: LAKEFS=folder LAKEFS_SPEC=folder DAGSTER=folder
+	@$(BIN)/python -m pytest -rs $(if $(LAKE),$(LAKE_TESTS),-s tests/conformance)
 
 bench: .venv/.test ## Run every benchmark: one JSON line a figure in bench/results.jsonl, and a table
 	@$(BIN)/python -m bench

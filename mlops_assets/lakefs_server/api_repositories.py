@@ -22,7 +22,8 @@ API_VERSION = "1.86.0"
 class RepositoryApi:
     """Handlers over one store."""
 
-    def __init__(self, store: Store, catalog: Catalog, *, pre_sign: bool) -> None:
+    def __init__(self, store: Store, catalog: Catalog, *, pre_sign: bool, description: str) -> None:
+        self._description = description
         self._store = store
         self._catalog = catalog
         self._pre_sign = pre_sign
@@ -56,6 +57,7 @@ class RepositoryApi:
         kind = "s3" if self._pre_sign else "local"
         storage = {
             "blockstore_type": kind,
+            "blockstore_description": self._description,
             "blockstore_namespace_example": f"{kind}://example-bucket/",
             "blockstore_namespace_ValidityRegex": "^[a-z][a-z0-9]*://.+$",
             "default_namespace_prefix": f"{kind}://lake",

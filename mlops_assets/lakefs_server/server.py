@@ -200,7 +200,9 @@ def _start(
         store.state_dir, store.blobs, signing_key(store.state_dir), pre_sign=pre_sign
     )
     routes = {
-        **RepositoryApi(store, catalog, pre_sign=pre_sign).routes(),
+        **RepositoryApi(
+            store, catalog, pre_sign=pre_sign, description=addresses.description
+        ).routes(),
         **VersionApi(store, catalog).routes(),
         **ObjectApi(store, addresses).routes(),
     }
