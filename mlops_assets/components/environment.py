@@ -72,7 +72,7 @@ def _instructions() -> str:
     import numpy as np
     import pyarrow as pa
 
-    numpys = np.show_config(mode="dicts")["SIMD Extensions"]
+    numpys = np.show_config(mode="dicts").get("SIMD Extensions", {})
     return " ".join(
         [*numpys.get("baseline", ()), *numpys.get("found", ()), pa.runtime_info().simd_level]
     )
