@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from http import HTTPStatus
 from pathlib import Path
@@ -49,11 +49,13 @@ class StoredPartition:
         key: Its table and partition.
         manifest: What it consists of.
         addresses: The physical address of each file's bytes, by file name.
+        written: When its manifest was written, in seconds since 1970.
     """
 
     key: TablePartition
     manifest: Manifest
     addresses: Mapping[str, str]
+    written: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)
@@ -167,7 +169,7 @@ class Snapshot:
                     continue
                 paths = {file.name: f"{key.folder}{file.name}" for file in manifest.files}
                 held = {name: addresses[path] for name, path in paths.items() if path in addresses}
-                yield StoredPartition(key, manifest, held)
+                yield StoredPartition(key, manifest, held, found.mtime)
 
     def require(
         self, table: str, partitions: Iterable[Partition] | None = None
