@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -276,10 +277,18 @@ class Snapshot:
         return local
 
     def _fetched(self, key: TablePartition, file: File) -> bytes:
+        from lakefs.exceptions import ServerException
+
         content: Any
         with self.lake.errors():
             place = self._reference.object(f"{key.folder}{file.name}")
-            content = place.reader("rb", pre_sign=self.lake.pre_signed).read()
+            try:
+                content = place.reader("rb", pre_sign=self.lake.pre_signed).read()
+            except ServerException as error:
+                # The server knows the object, and its storage, or a signed link, not the bytes.
+                if error.status_code not in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
+                    raise
+                raise LakeError(self._missing(key, file)) from error
         if (found := copies.digest(content)) != file.sha256:
             raise self._damaged(key, file, found)
         return bytes(content)
