@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,7 +54,7 @@ class StoredPartition:
     key: TablePartition
     manifest: Manifest
     addresses: Mapping[str, str]
-    written: int = 0
+    written: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)

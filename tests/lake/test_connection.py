@@ -185,28 +185,25 @@ def test_a_rule_is_taken_out_beside_many_that_are_set_meanwhile(
     assert rules_of(lake) == set(others)
 
 
-def test_a_rule_is_added_by_the_server_itself_where_rules_have_no_etag(
+def test_one_rule_is_changed_by_the_server_itself_where_rules_have_no_etag(
     lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    api, internal = lake.client.sdk_client.repositories_api, lake.client.sdk_client.internal_api
+    api = lake.client.sdk_client.repositories_api
     look = api.get_branch_protection_rules_with_http_info
-    added = []
 
-    def without_etag(*args: object) -> object:
-        answer = look(*args)
-        answer.data, answer.headers = [], {"ETag": ""}
+    def without_etag(*args: object, **kwargs: object) -> object:
+        answer = look(*args, **kwargs)
+        answer.headers = {"ETag": ""}
         return answer
 
+    overtake(lake, monkeypatch, ["release-*"])
+    lake.unprotect(lake.base_branch)
     monkeypatch.setattr(api, "get_branch_protection_rules_with_http_info", without_etag)
-    monkeypatch.setattr(
-        internal,
-        "internal_create_branch_protection_rule",
-        lambda _, rule: added.append(rule.pattern),
-    )
-
     lake.create()
+    assert rules_of(reopened(lake)) == {"release-*", lake.base_branch}
 
-    assert added == [lake.base_branch]
+    lake.unprotect(lake.base_branch)
+    assert rules_of(reopened(lake)) == {"release-*"}
 
 
 def refusal(status: int, message: str) -> ApiException:

@@ -13,12 +13,15 @@ import pytest
 from damage import cut, damages, flip
 from installation import open_lake
 from lake_tables import FIRST, SECOND, content, publish, put, stage
+from named_server import only_embedded
 
 from mlops_assets.components.partition_files import FILE, write_table
 from mlops_assets.engines.duckdb import create_view
 from mlops_assets.lake import Lake, LakeError
 from mlops_assets.lake.snapshot import METADATA_KEY
 from mlops_assets.lakefs_server import EmbeddedServer
+
+pytestmark = only_embedded("damages the files of its store")
 
 Blob = Callable[[bytes], Path]
 

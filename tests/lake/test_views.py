@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,6 +14,7 @@ from lake_tables import FIRST, SECOND, THIRD, day
 from mlops_assets.engines.duckdb import create_view, describe_tables
 from mlops_assets.engines.schemas import SchemaError, require_one_schema
 from mlops_assets.lake import Lake, MissingPartitionError, StoredPartition, TablePartition
+from mlops_assets.notebook import Past
 
 StoredAs = Callable[..., StoredPartition]
 
@@ -154,6 +156,12 @@ def test_a_column_may_be_missing_only_before_its_first_day(stored_as: StoredAs) 
         require_one_schema(parts, {"m": "2013-01-02"})
 
 
+def test_a_column_that_is_read_and_that_no_day_has_is_refused(stored_as: StoredAs) -> None:
+    parts = [stored_as(FIRST, pa.table({"n": [1]})), stored_as(SECOND, pa.table({"n": [1]}))]
+    with pytest.raises(SchemaError, match=r"lacks the column m in 2013-01-01\.\.2013-01-02"):
+        require_one_schema(parts, {}, needed=["N", "m"])
+
+
 def test_the_order_of_columns_does_not_matter(lake: Lake) -> None:
     publish_rows(lake, "tx-a", {FIRST: pa.table({"n": [1], "who": ["a"]})})
     publish_rows(lake, "tx-b", {SECOND: pa.table({"who": ["b"], "n": [2]})})
@@ -166,6 +174,25 @@ def test_a_refused_view_names_the_days_of_the_lake(lake: Lake) -> None:
     with pytest.raises(SchemaError, match=r"n as int64 in 2013-01-01\.\.2013-01-02 .*as string"):
         rows_of(lake)
     assert rows_of(lake, FIRST, SECOND) == [(1,), (2,)]
+
+
+def test_a_notebook_reads_what_is_declared_and_refuses_the_rest(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish_rows(lake, "tx-a", {FIRST: pa.table({"n": [1]})})
+    publish_rows(lake, "tx-b", {SECOND: pa.table({"added": ["x"], "n": [2]})})
+    spec = dg.AssetSpec(["raw", "flights"], metadata={"since": {"added": "2013-01-02"}})
+    past = Past(lake.snapshot())
+    for specs, refused in (([spec], False), ([], True)):
+        monkeypatch.setattr(
+            "mlops_assets.definitions.defs", lambda specs=specs: dg.Definitions(specs)
+        )
+        if refused:
+            with pytest.raises(SchemaError, match="lacks the column added"):
+                past.arrow("raw/flights")
+        else:
+            assert past.arrow("raw/flights")["added"].to_pylist() == [None, "x"]
+    assert past.arrow("raw/flights", "2013-01-01").column_names == ["n"]
 
 
 def test_a_quarantine_is_rebuilt_with_its_raw_table(stored_as: StoredAs) -> None:
