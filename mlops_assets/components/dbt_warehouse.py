@@ -6,7 +6,7 @@ files. Nothing is recorded as materialized before the merge.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -256,6 +256,7 @@ class Build:
                 database,
                 {"first_day": days[0], "last_day": days[-1], "lake_root": str(written)},
             )
+            outcome = self._answering_all_checks(outcome)
             message = publishing.step_message(context)
             metadata = publishing.commit_metadata(context)
             checks = list(self._check_results(outcome))
@@ -293,6 +294,7 @@ class Build:
             [node for node in self._tests() if self._check_key(node["unique_id"]) in selected],
             warehouse.translator.get_asset_key,
         )
+        outcome = self._answering_all_checks(outcome)
         yield from self._check_results(outcome)
         if not outcome.succeeded:
             raise dg.Failure(outcome.reason, allow_retries=False)
@@ -390,6 +392,13 @@ class Build:
                 continue
             lineage[table] = {name: found[name.lower()] for name in tables[table]}
         return lineage
+
+    def _answering_all_checks(self, outcome: dbt_build.BuildOutcome) -> dbt_build.BuildOutcome:
+        """The outcome, not a success if any check that Dagster asked for has no result."""
+        selected = self._context.selected_asset_check_keys
+        answered = {self._check_key(node.unique_id) for node in outcome.nodes if node.ran}
+        unanswered = sorted(key.name for key in selected - answered)
+        return replace(outcome, lacking=outcome.lacking or unanswered)
 
     def _check_results(self, outcome: dbt_build.BuildOutcome) -> Iterator[dg.AssetCheckResult]:
         selected = self._context.selected_asset_check_keys

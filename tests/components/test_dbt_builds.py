@@ -251,3 +251,15 @@ def test_an_edit_after_the_project_was_loaded_changes_no_build(
         edited.write_text(before)
     assert statuses(outcome) == CHECKED
     assert rows == ROWS
+
+
+@pytest.mark.parametrize("folder", ["../shared", "/shared"])
+def test_a_project_that_reads_a_folder_outside_of_it_is_refused(
+    home: Path, tmp_path: Path, folder: str
+) -> None:
+    files = {**FILES, "dbt_project.yml": f"{PROJECT_FILE}model-paths: [models, {folder}]\n"}
+    with pytest.raises(
+        dg.DagsterInvalidDefinitionError,
+        match=rf"dbt_project/dbt_project\.yml: model-paths names {folder}, which is outside",
+    ):
+        dbt_manifest.load(write(files, tmp_path / "dbt_project"))
