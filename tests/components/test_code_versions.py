@@ -20,7 +20,7 @@ from mlops_assets.components import code_version as code_versions
 from mlops_assets.components import dbt_manifest
 from mlops_assets.components.code_version import code_version
 from mlops_assets.components.dbt_code_version import ProjectCode
-from mlops_assets.components.dbt_warehouse import WarehouseTranslator
+from mlops_assets.components.dbt_translator import WarehouseTranslator
 from mlops_assets.components.environment import environment
 from mlops_assets.components.ml_problem import MlProblem
 from mlops_assets.components.raw_table import raw_table
