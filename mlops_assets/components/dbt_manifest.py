@@ -188,8 +188,9 @@ def _files(project: Path) -> Mapping[str, bytes]:
         left = LEFT_BY_DBT if Path(folder) == project else ()
         folders[:] = sorted(set(folders) - {".git", *left})
         for name in sorted(names):
-            if name.endswith(PROJECT_FILES):
-                path = Path(folder) / name
+            path = Path(folder) / name
+            # An editor's lock is a link to nowhere.
+            if name.endswith(PROJECT_FILES) and path.is_file():
                 found[path.relative_to(project).as_posix()] = path.read_bytes()
     return found
 

@@ -81,12 +81,10 @@ class DbtWarehouse(dg.Component, dg.Model, dg.Resolvable):
         """Make one multi-asset of each step."""
         project = DbtProject(context.project_root / self.project)
         manifest = dbt_manifest.load(project.project_dir)
-        prepared = dbt_manifest.prepared(project.project_dir)
-        sources = dbt_manifest.sources(prepared)
+        sources = dbt_manifest.sources(dbt_manifest.prepared(project.project_dir))
         refuse_unsupported(manifest, sources, self.project)
         warehouse = Warehouse(
             project=project,
-            prepared=prepared,
             manifest=manifest,
             translator=WarehouseTranslator(self.owner, ProjectCode.of(manifest, sources)),
         )
@@ -104,15 +102,18 @@ class Warehouse:
 
     Attributes:
         project: The project, as dagster-dbt names it.
-        prepared: The folder with its files and parsed state, as they were loaded.
         manifest: The content of its `manifest.json`.
         translator: How its models are named and described as assets.
     """
 
     project: DbtProject
-    prepared: Path
     manifest: Mapping[str, Any]
     translator: WarehouseTranslator
+
+    @property
+    def prepared(self) -> Path:
+        """The folder with its files and parsed state, as they were loaded; written anew if gone."""
+        return dbt_manifest.prepared(self.project.project_dir)
 
 
 def _step_assets(

@@ -253,6 +253,20 @@ def test_an_edit_after_the_project_was_loaded_changes_no_build(
     assert rows == ROWS
 
 
+def test_a_project_that_was_edited_is_what_it_was_also_where_its_copy_is_gone(
+    building: Building, parsed: Path
+) -> None:
+    edited = parsed / "dbt_project/models/one.sql"
+    prepared = dbt_manifest.prepared(parsed / "dbt_project")
+    try:
+        edited.write_text("select 100 as n, 'edited' as zone")
+        shutil.rmtree(prepared)
+        assert dbt_manifest.prepared(parsed / "dbt_project") == prepared
+        assert building()[1] == ROWS
+    finally:
+        edited.write_text(MODEL)
+
+
 @pytest.mark.parametrize("folder", ["../shared", "/shared"])
 def test_a_project_that_reads_a_folder_outside_of_it_is_refused(
     home: Path, tmp_path: Path, folder: str
