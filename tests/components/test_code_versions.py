@@ -250,6 +250,7 @@ def test_a_module_that_is_edited_before_its_first_import_is_found(
     module.write_text("answer = 1\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(code_versions, "_counted", {})
+    code_versions._source.cache_clear()
     code_version("imported_late")
     assert code_versions.edited_since() == []
     if change == "imported before":
