@@ -85,11 +85,11 @@ def fork(lake: Lake, name: str) -> Fork:
     Raises:
         LakeError: There is no such branch.
     """
+    # lakeFS answers with the heads of the two in each other's place: they are asked for by name.
+    head, base_head = lake.head(name), lake.head()
     with lake.errors():
-        found = lake.client.sdk_client.refs_api.find_merge_base(
-            lake.repository, name, lake.base_branch
-        )
-    return Fork(name, found.source_commit_id, found.base_commit_id, found.destination_commit_id)
+        found = lake.client.sdk_client.refs_api.find_merge_base(lake.repository, head, base_head)
+    return Fork(name, head, found.base_commit_id, base_head)
 
 
 @contextmanager
