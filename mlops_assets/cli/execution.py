@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import time
 import uuid
@@ -103,7 +104,7 @@ class Runner:
 
 
 @contextlib.contextmanager
-def console_to_log(home: Path, *, shown: bool) -> Iterator[Path | None]:
+def console_to_log(home: Path, *, shown: bool, reads: bool = False) -> Iterator[Path | None]:
     """Send what steps and Dagster print to a new file below `home`.
 
     Standard output never carries it, so that it holds a command's result and nothing else.
@@ -111,6 +112,7 @@ def console_to_log(home: Path, *, shown: bool) -> Iterator[Path | None]:
     Args:
         home: The state directory.
         shown: Show it on standard error instead.
+        reads: Whether the command only reads, and so does without a file where none can be made.
 
     Yields:
         The file; None if it is shown.
@@ -120,8 +122,14 @@ def console_to_log(home: Path, *, shown: bool) -> Iterator[Path | None]:
             yield None
         return
     folder = home / "logs"
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}.log"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    except OSError:
+        if not reads:
+            raise
+        path = Path(os.devnull)
     # Two files, because Dagster's capture of a step's output swaps the descriptor of each.
     with (
         _appended(path) as out,

@@ -11,7 +11,16 @@ from mlops_assets.components.provenance import ENVIRONMENT
 from mlops_assets.settings import ROOT
 
 # A new version of one of these may write other bytes for the same rows.
-WRITERS = ("dbt-core", "duckdb", "matplotlib", "numpy", "pyarrow", "xgboost")
+WRITERS = (
+    "dbt-adapters",
+    "dbt-core",
+    "dbt-duckdb",
+    "duckdb",
+    "matplotlib",
+    "numpy",
+    "pyarrow",
+    "xgboost",
+)
 
 
 @cache

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_assets.components.training_set import PREDICTED_AT
 from mlops_assets.engines.as_of import KNOWN_AT
-from mlops_assets.engines.duckdb import literal, quote
+from mlops_assets.engines.duckdb import file_of, quote
 from mlops_assets.lake import Partition, Snapshot, StoredPartition, Version
 from mlops_assets.ml.encoding import is_number
 from mlops_assets.monitors.concept import LABEL
@@ -122,7 +122,7 @@ class MonitoredDays:
         return DayRows(day, rows.num_rows, columns)
 
     def _query(self, parts: Sequence[StoredPartition], paths: Sequence[Path]) -> str:
-        predictions, *outcomes = [f"read_parquet({literal(path)})" for path in paths]
+        predictions, *outcomes = [f"read_parquet({file_of(path)})" for path in paths]
         # A problem without feature views has no ages to read; its rows are counted all the same.
         selected = ", ".join(self._expression(name, *parts) for name in self.columns) or "1"
         joined = ""

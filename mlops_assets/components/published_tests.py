@@ -13,8 +13,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import dagster as dg
+from dagster_dbt.asset_utils import get_upstream_unique_ids
 
-from mlops_assets.components import dbt_build, dbt_manifest, publishing
+from mlops_assets.components import dbt_build, publishing
 from mlops_assets.engines import duckdb as engine
 from mlops_assets.lake import Lake, Snapshot
 from mlops_assets.lake.connection import WORK_PREFIX
@@ -30,7 +31,7 @@ KeyOf = Callable[[Mapping[str, Any]], dg.AssetKey]
 
 def run(
     lake: Lake,
-    project: Path,
+    prepared: Path,
     manifest: Mapping[str, Any],
     tests: Sequence[Mapping[str, Any]],
     key_of: KeyOf,
@@ -39,7 +40,7 @@ def run(
 
     Args:
         lake: The lake.
-        project: The dbt project's folder.
+        prepared: The folder with the dbt project's files and parsed state.
         manifest: The content of its `manifest.json`.
         tests: The tests, as the manifest has them.
         key_of: Names the assets.
@@ -52,9 +53,8 @@ def run(
         database = Path(scratch) / DATABASE
         days = _show(lake.snapshot(), manifest, tests, key_of, database)
         return dbt_build.test(
-            project,
-            dbt_manifest.prepared(project),
-            [test["name"] for test in tests],
+            prepared,
+            tests,
             database,
             {"first_day": min(days), "last_day": max(days), "lake_root": scratch},
         )
@@ -71,7 +71,7 @@ def _show(
     import duckdb
 
     nodes = {**manifest["nodes"], **manifest["sources"]}
-    read = {name for test in tests for name in test["depends_on"]["nodes"]}
+    read = {name for test in tests for name in get_upstream_unique_ids(manifest, test)}
     days = set()
     with duckdb.connect(database) as connection:
         for unique_id in sorted(read):

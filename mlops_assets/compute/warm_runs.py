@@ -201,8 +201,11 @@ def answer(control: socket.socket, said: dict[str, Any]) -> None:
 
 def main() -> None:
     """Serve whoever holds the other end of the socket whose descriptor is the only argument."""
-    # Ctrl-C reaches the whole group: it is for the runs. This process ends with its last one.
+    # Ctrl-C and the end of a terminal reach the whole group: they are for the runs. This process
+    # ends with its last one.
+    outlives_its_terminal = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with socket.socket(fileno=int(sys.argv[1])) as control:
         control.set_inheritable(False)
         with control.makefile("r", encoding="utf-8") as lines:
@@ -216,6 +219,8 @@ def main() -> None:
         return
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if not outlives_its_terminal:
+        signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPTS)
     task()
     # Not at once, as multiprocessing's forks end: what the run's libraries do at exit is done.

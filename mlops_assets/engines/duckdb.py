@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     import duckdb
 
 
+PATTERN = re.compile(r"[*?[]")
+
+
 def quote(name: str) -> str:
     """A name as a SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
@@ -21,6 +25,14 @@ def quote(name: str) -> str:
 def literal(text: str | Path) -> str:
     """A text as a SQL string."""
     return "'" + str(text).replace("'", "''") + "'"
+
+
+def file_of(path: str | Path) -> str:
+    """A path as a SQL string that DuckDB's readers take for this one file.
+
+    They read a path with one of these characters as a pattern, and so its neighbours' files too.
+    """
+    return literal(PATTERN.sub(r"[\g<0>]", str(path)))
 
 
 def create_view(
@@ -65,7 +77,7 @@ def create_view(
     # Reading every file's footer for its columns costs 0.1 s for a year of files, and the
     # manifests know whether it is needed.
     one_schema = len({tuple(part.manifest.schema.items()) for part in stored}) == 1
-    paths = ", ".join(literal(path) for path in snapshot.files(stored))
+    paths = ", ".join(file_of(path) for path in snapshot.files(stored))
     connection.execute(f"create schema if not exists {quote(schema)}")
     connection.execute(
         f"create or replace view {quote(schema)}.{quote(name)} as "
