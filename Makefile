@@ -62,12 +62,12 @@ ui: .venv/.product .env ## Open the Dagster UI with its daemon on 127.0.0.1:3000
 test: .venv/.test ## Run every test
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-soak: .venv/.test ## Run the long fault tests; they print what they found
+soak: .venv/.test ## Run the long fault tests, which print what they found, and what only repeats
 	@$(BIN)/python -m pytest -m soak --capture=no
 
 # What a user can hold a lakeFS server to: the lake's tests, and all that works on branches.
 LAKE_TESTS := tests/lake tests/cli/test_branch.py \
-	tests/cli/test_backfill.py::test_an_isolated_backfill_that_fails_leaves_the_base_branch_as_it_was_and_is_resumed
+	tests/cli/test_backfill_isolated.py::test_an_isolated_backfill_that_fails_leaves_the_base_branch_as_it_was_and_is_resumed
 
 conformance: export LAKE := $(LAKE)
 conformance: export LAKEFS := $(LAKEFS)

@@ -7,8 +7,11 @@ to this class.
 
 from __future__ import annotations
 
+import codecs
+import locale
 import os
 import re
+import sys
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -238,8 +241,10 @@ def settings() -> Settings:
     """The settings of this process.
 
     Raises:
-        SettingsError: A variable's value is not usable.
+        SettingsError: A variable's value is not usable, or Python itself runs as no result may be
+            made.
     """
+    _check_process()
     try:
         found = Settings()
     except ValidationError as error:
@@ -273,6 +278,26 @@ def _refuse(variable: str, place: Path, unfit: Iterable[tuple[str, str]]) -> Non
                 f"{variable} is {str(place)!r}, which cannot be used because of {held[0]!r} in it "
                 f"({reason}): set it to another path."
             )
+
+
+def _check_process() -> None:
+    """Refuse a process in which libraries check less, or read otherwise, than results rely on.
+
+    None of it can be changed once the process runs.
+    """
+    if sys.flags.optimize:
+        raise SettingsError(
+            "Python runs optimized, without the checks that libraries make by assert: unset "
+            "PYTHONOPTIMIZE, and start it without -O."
+        )
+    encoding = locale.getpreferredencoding(do_setlocale=False)
+    if codecs.lookup(encoding).name != "utf-8":
+        raise SettingsError(
+            f"Python reads files as {encoding} here, and SQL and YAML are UTF-8: set PYTHONUTF8=1, "
+            "or LC_ALL to a locale of UTF-8."
+        )
+    if os.environ.get("PANDAS_DATA_MANAGER", "block") != "block":
+        raise SettingsError("pandas cannot check contracts as PANDAS_DATA_MANAGER is: unset it.")
 
 
 def check_record(dagster_home: Path, branch: str) -> None:

@@ -182,11 +182,15 @@ class Landing:
 
     def settle(self) -> None:
         """Have nights come until one brings nothing."""
-        self._calm()
         seen = -1
         while seen < (seen := len(self.runs())):
-            self._night()
-            self._calm()
+            self.pass_a_night()
+
+    def pass_a_night(self) -> None:
+        """Have everything flow as far as it does by day, and then what a night brings."""
+        self._calm()
+        self._night()
+        self._calm()
 
     def _night(self) -> None:
         """Have a night come, in which features are made."""

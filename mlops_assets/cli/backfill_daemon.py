@@ -78,9 +78,11 @@ def needed(instance: dg.DagsterInstance) -> list[str]:
 def alive(instance: dg.DagsterInstance) -> bool:
     """Whether daemons look after the backfills of an instance, by what they last said."""
     heartbeats = instance.get_daemon_heartbeats()
-    since = time.time() - SILENCE_SECONDS
+    now = time.time()
+    # One that lies far ahead was said before the clock was set back.
     return all(
-        kind in heartbeats and heartbeats[kind].timestamp > since for kind in needed(instance)
+        kind in heartbeats and abs(now - heartbeats[kind].timestamp) < SILENCE_SECONDS
+        for kind in needed(instance)
     )
 
 

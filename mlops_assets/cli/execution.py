@@ -79,7 +79,7 @@ class Runner:
             FailedRunError: It failed; the base branch holds what the runs before it published.
             KeyboardInterrupt: Somebody stopped it.
         """
-        from mlops_assets.compute.run_process import own_tags
+        from mlops_assets.compute.run_process import own_tags, sign_of_life
 
         run_id = str(uuid.uuid4())
         watch = RunWatch(self.progress, started=time.time())
@@ -87,12 +87,13 @@ class Runner:
         self.progress.begin(title)
         # Should this process be killed, the daemon finds that the run has nobody left.
         tags = {**options.get("tags", {}), **own_tags(run_id)}
-        result = job.execute_in_process(
-            instance=self.instance,
-            run_id=run_id,
-            raise_on_error=False,
-            **{**options, "tags": tags},
-        )
+        with sign_of_life(Path(self.instance.root_directory), run_id):
+            result = job.execute_in_process(
+                instance=self.instance,
+                run_id=run_id,
+                raise_on_error=False,
+                **{**options, "tags": tags},
+            )
         if self.stopped() or interrupted(watch.failure):
             raise KeyboardInterrupt
         if result.success:

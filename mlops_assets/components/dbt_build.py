@@ -181,8 +181,6 @@ def profile(project: Path, database: Path) -> dict[str, Any]:
             output["path"] = str(database)
             settings = output.setdefault("settings", {})
             settings["temp_directory"] = str(database.parent / "spill")
-            # Neither the machine's zone nor its user's stored secrets decide what a model holds.
+            # The default is the zone of the machine.
             settings.setdefault("TimeZone", "UTC")
-            options = output.setdefault("config_options", {})
-            options.setdefault("allow_persistent_secrets", False)
     return found

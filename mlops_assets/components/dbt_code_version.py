@@ -127,16 +127,9 @@ class ProjectCode:
         for name in set(NAME.findall(text)):
             yield from self._by_name.get(name, ())
 
-    @property
-    def _adapter(self) -> str:
-        return str(self.manifest["metadata"]["adapter_type"])
-
     @cached_property
     def _own(self) -> dict[str, Mapping[str, Any]]:
-        """All macros but those of dbt and its adapter, whose versions the environment records."""
-        shipped = {"dbt", f"dbt_{self._adapter}"}
-        macros = self.manifest["macros"].items()
-        return {name: macro for name, macro in macros if macro["package_name"] not in shipped}
+        return own_macros(self.manifest)
 
     @cached_property
     def _by_name(self) -> dict[str, list[str]]:
@@ -148,9 +141,7 @@ class ProjectCode:
         return found
 
     def _called(self, name: str) -> str:
-        if name.startswith("materialization_"):
-            return name.removesuffix(f"_{self._adapter}").removesuffix("_default")
-        return name.removeprefix(f"{self._adapter}__").removeprefix("default__")
+        return called(name, self.manifest)
 
     @cached_property
     def _overrides(self) -> list[str]:
@@ -168,6 +159,21 @@ class ProjectCode:
             # These decide what a model is called, and the asset is called so.
             and not re.fullmatch("generate_(schema|alias|database)_name", called)
         ]
+
+
+def own_macros(manifest: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """All macros but those of dbt and its adapter, whose versions the environment records."""
+    shipped = {"dbt", f"dbt_{manifest['metadata']['adapter_type']}"}
+    macros = manifest["macros"].items()
+    return {name: macro for name, macro in macros if macro["package_name"] not in shipped}
+
+
+def called(name: str, manifest: Mapping[str, Any]) -> str:
+    """What a call names a macro, which may be one adapter's form of what is called."""
+    adapter = manifest["metadata"]["adapter_type"]
+    if name.startswith("materialization_"):
+        return name.removesuffix(f"_{adapter}").removesuffix("_default")
+    return name.removeprefix(f"{adapter}__").removeprefix("default__")
 
 
 def _rare_config(model: Mapping[str, Any]) -> dict[str, Any]:

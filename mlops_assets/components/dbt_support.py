@@ -13,6 +13,8 @@ from typing import Any
 
 import dagster as dg
 
+from mlops_assets.components.dbt_code_version import called, own_macros
+
 REFUSED_KINDS = {
     "seed": "load its rows as a raw table",
     "snapshot": "the lake keeps every version: read an earlier commit instead",
@@ -38,11 +40,7 @@ def refuse_unsupported(manifest: Mapping[str, Any], project: Path, name: str) ->
 
 
 def _nodes(manifest: Mapping[str, Any]) -> Iterator[str]:
-    own = {
-        macro["name"].removesuffix(f"_{manifest['metadata']['adapter_type']}")
-        for macro in manifest["macros"].values()
-        if macro["package_name"] not in ("dbt", f"dbt_{manifest['metadata']['adapter_type']}")
-    }
+    own = {called(macro["name"], manifest) for macro in own_macros(manifest).values()}
     nodes = {**manifest["nodes"], **manifest.get("functions", {})}
     for _, node in sorted(nodes.items()):
         kind, place = node["resource_type"], node["original_file_path"]

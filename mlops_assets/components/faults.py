@@ -28,6 +28,7 @@ SENTENCES = {
     "LakeError",
     "LaunchError",
     "MissingPartitionError",
+    "PictureError",
     "ProfileError",
     "SettingsError",
     "SourceError",

@@ -38,7 +38,7 @@ from dagster._utils import get_run_crash_explanation
 from dagster._utils.hosted_user_process import recon_repository_from_origin
 from dagster._utils.interrupts import capture_interrupts
 
-from mlops_assets.compute.run_process import own_tags
+from mlops_assets.compute.run_process import own_tags, sign_of_life
 
 TICK_SECONDS = 0.5
 
@@ -108,7 +108,11 @@ def prepare(order: Order) -> str | None:
 def carry_out(order: Order, run_id: str) -> None:
     """Carry out a run in this process, and record its end."""
     _reseed()
-    with capture_interrupts(), dg.DagsterInstance.from_ref(order.instance) as instance:
+    with (
+        capture_interrupts(),
+        dg.DagsterInstance.from_ref(order.instance) as instance,
+        sign_of_life(Path(instance.root_directory), run_id),
+    ):
         # Before its first step: a run that is STARTED has a process that can be looked for.
         instance.add_run_tags(run_id, own_tags(run_id))
         _execute_run_command_body(run_id, instance, lambda _: None, set_exit_code_on_failure=False)

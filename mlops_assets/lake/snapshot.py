@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,11 +49,13 @@ class StoredPartition:
         key: Its table and partition.
         manifest: What it consists of.
         addresses: The physical address of each file's bytes, by file name.
+        written: When its manifest was written, in seconds since 1970.
     """
 
     key: TablePartition
     manifest: Manifest
     addresses: Mapping[str, str]
+    written: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)
@@ -166,7 +169,7 @@ class Snapshot:
                     continue
                 paths = {file.name: f"{key.folder}{file.name}" for file in manifest.files}
                 held = {name: addresses[path] for name, path in paths.items() if path in addresses}
-                yield StoredPartition(key, manifest, held)
+                yield StoredPartition(key, manifest, held, found.mtime)
 
     def require(
         self, table: str, partitions: Iterable[Partition] | None = None
@@ -274,10 +277,18 @@ class Snapshot:
         return local
 
     def _fetched(self, key: TablePartition, file: File) -> bytes:
+        from lakefs.exceptions import ServerException
+
         content: Any
         with self.lake.errors():
             place = self._reference.object(f"{key.folder}{file.name}")
-            content = place.reader("rb", pre_sign=self.lake.pre_signed).read()
+            try:
+                content = place.reader("rb", pre_sign=self.lake.pre_signed).read()
+            except ServerException as error:
+                # The server knows the object, and its storage, or a signed link, not the bytes.
+                if error.status_code not in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
+                    raise
+                raise LakeError(self._missing(key, file)) from error
         if (found := copies.digest(content)) != file.sha256:
             raise self._damaged(key, file, found)
         return bytes(content)

@@ -45,7 +45,7 @@ def landed(
             opened.drop("weather", day)
             whole = content_of("flights", day)
             opened.drop("flights", day, whole[:-200] if day == BROKEN else whole)
-        opened.settle()
+        opened.pass_a_night()
         yield opened
 
 

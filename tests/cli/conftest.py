@@ -12,7 +12,7 @@ import pytest
 import traced_lake
 from command_line import COMMAND, DAYS, Ended, State, configured, environment
 from installation import copied, installed, reading
-from named_server import named_server
+from named_server import named_server, variables
 from small_source import Row, small_source
 from traced_lake import with_problem
 
@@ -149,7 +149,8 @@ def published(bare_state: Path, definitions: dg.Definitions) -> Callable[..., No
     """Materializes something there in this process, to be there before the command is asked."""
 
     def run(asset: str, partition: str | None = None, *, source: Path) -> None:
-        with reading(source), installed(bare_state, definitions) as before:
+        server = variables(bare_state)
+        with reading(source), installed(bare_state, definitions, **server) as before:
             assert before.materialize([asset], partition).success
 
     return run
