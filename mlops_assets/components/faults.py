@@ -28,6 +28,8 @@ SENTENCES = {
     "LakeError",
     "LaunchError",
     "MissingPartitionError",
+    "NewerFormatError",
+    "NotAModelError",
     "ProfileError",
     "SettingsError",
     "SourceError",
