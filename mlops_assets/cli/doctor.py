@@ -1,7 +1,7 @@
 """`mlops-assets doctor`: one check after another, each with a sentence and the way out.
 
-Looks and never repairs, since what it finds is what a run would meet; but for what follows the
-lake: what Dagster's record and MLflow lack of it is filled in.
+Looks and changes nothing unless it is asked to repair, since what it finds is what a run would
+meet; but for what follows the lake: what Dagster's record and MLflow lack of it is filled in.
 """
 
 from __future__ import annotations
@@ -18,14 +18,17 @@ if TYPE_CHECKING:
     from mlops_assets.lake import Lake
 
 
-def examine(*, deep: bool) -> list[Check]:
+def examine(*, deep: bool, repair: bool = False, debug: bool = False) -> list[Check]:
     """Check everything, as far as what comes first allows to look at what follows.
 
     Args:
         deep: Look at the bytes of every object of the base branch and at the record of every
             partition, not at a sample.
+        repair: Mend what can be mended first; what is found then is what is left.
+        debug: Show on standard error what the runs of a repair print.
     """
-    return list(_examine(deep=deep))
+    repaired = list(_repair(debug=debug)) if repair else []
+    return [*repaired, *_examine(deep=deep or repair)]
 
 
 def healthy(checks: Iterable[Check]) -> bool:
@@ -46,6 +49,23 @@ def to_text(checks: Sequence[Check]) -> str:
         if check.remedy:
             lines.append(f"{'':<22} → {check.remedy}")
     return "\n".join(lines)
+
+
+def _repair(*, debug: bool) -> Iterator[Check]:
+    try:
+        found = settings()
+        open_state(found.home)
+    except SettingsError:
+        return  # the checks say it
+
+    def look() -> list[Check]:
+        from mlops_assets.cli.repair import repair
+        from mlops_assets.defs.resources import find_lake
+
+        lake = find_lake(found)
+        return list(repair(found, lake, debug=debug)) if lake.exists() else []
+
+    yield from _guarded("repair", look, found)
 
 
 def _examine(*, deep: bool) -> Iterator[Check]:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
 
 from mlops_assets.cli.check import Check, passed, problem
 from mlops_assets.cli.record import opened_record
 from mlops_assets.cli.watch import COMMIT
-from mlops_assets.lake import Lake, LakeError, Manifest, TablePartition
-from mlops_assets.lake.partition import MANIFEST_NAME
-from mlops_assets.lake.snapshot import METADATA_KEY
+from mlops_assets.lake import (
+    Lake,
+    LakeError,
+    Snapshot,
+    StoredPartition,
+    Unreadable,
+    find_file,
+)
+from mlops_assets.lake.snapshot import FILES_AT_ONCE
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -20,6 +28,8 @@ if TYPE_CHECKING:
     from mlops_assets.tracking.projection import Tracking
 
 SAMPLE = 20
+
+T = TypeVar("T")
 
 
 def server(lake: Lake) -> Check:
@@ -47,82 +57,100 @@ def protection(lake: Lake) -> Check:
     )
 
 
-def tables(lake: Lake, *, deep: bool) -> Check:
-    """Whether every manifest can be read and every file that it lists is there, whole.
+@dataclass(frozen=True)
+class Fault:
+    """A partition that readers would be refused.
 
-    All manifests are compared with the listing; the bytes of a sample, or of all with `deep`,
-    are read and compared with their SHA-256.
+    Attributes:
+        state: The state of the lake that holds it.
+        part: The partition, or that its manifest cannot be read.
+        files: What is wrong with its files, by name.
     """
-    from lakefs.models import ObjectInfo
 
-    head = lake.head()
-    with lake.errors():
-        objects = list(lake.repo().ref(head).objects())
-    listed = [found for found in objects if isinstance(found, ObjectInfo)]
-    sizes = {found.path: found.size_bytes for found in listed}
-    manifests: dict[str, Manifest] = {}
-    faults: list[str] = []
-    for found in listed:
-        folder, _, name = found.path.rpartition("/")
-        if name != MANIFEST_NAME:
-            continue
-        try:
-            manifests[folder] = Manifest.from_json(
-                (found.metadata or {}).get(METADATA_KEY, ""), place=found.path
-            )
-        except LakeError as error:
-            faults.append(str(error))
-    for folder, manifest in manifests.items():
-        faults += missing_files(folder, manifest, sizes)
-    looked_at = sample(sorted(manifests), len(manifests) if deep else SAMPLE)
-    if not faults:
-        faults = list(_damaged(lake, head, {folder: manifests[folder] for folder in looked_at}))
-    if faults:
-        more = f" ({len(faults) - 1} more like it)" if len(faults) > 1 else ""
+    state: Snapshot
+    part: StoredPartition | Unreadable
+    files: Mapping[str, str]
+
+    @property
+    def sentence(self) -> str:
+        """The first thing that is wrong."""
+        if isinstance(self.part, Unreadable):
+            return self.part.sentence
+        return next(iter(self.files.values()))
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a look at the tables found.
+
+    Attributes:
+        partitions: How many there are.
+        read: Of how many the bytes were read.
+        faults: What is wrong.
+    """
+
+    partitions: int
+    read: int
+    faults: Sequence[Fault]
+
+
+def survey(lake: Lake, *, deep: bool) -> Survey:
+    """Look at every manifest of the base branch, and whether what it lists is there.
+
+    The bytes of a sample, or of all with `deep`, are compared with their SHA-256. Models that only
+    older commits hold and that a champion or a deployment names are among all.
+    """
+    snapshot = lake.snapshot()
+    found = list(snapshot.listed())
+    faults = [Fault(snapshot, part, {}) for part in found if isinstance(part, Unreadable)]
+    parts = [part for part in found if isinstance(part, StoredPartition)]
+    held = [(snapshot, part) for part in parts]
+    if deep:
+        held += list(_in_force(snapshot, parts))
+    looked_at = set(sample(range(len(held)), len(held) if deep else SAMPLE))
+    with ThreadPoolExecutor(FILES_AT_ONCE) as pool:
+        bad = pool.map(
+            lambda at: held[at][0].faults(held[at][1], hashed=at in looked_at), range(len(held))
+        )
+        faults += [Fault(*one, files) for one, files in zip(held, bad, strict=True) if files]
+    return Survey(len(found), len(looked_at), faults)
+
+
+def _in_force(
+    snapshot: Snapshot, parts: Iterable[StoredPartition]
+) -> Iterator[tuple[Snapshot, StoredPartition]]:
+    """Models that a champion or a deployment names, where the partition has another one now."""
+    from mlops_assets.tracking.results import named_models
+
+    held = {(part.key, file.sha256) for part in parts for file in part.manifest.files}
+    for key, name, sha256 in named_models(snapshot, parts):
+        if (key, sha256) not in held:
+            with suppress(LakeError):  # what was never held is not damaged: the champion names it
+                state = find_file(snapshot, key, name, sha256)
+                yield state, state.stored(key.table, [key.partition])[key.partition]
+
+
+def tables(lake: Lake, *, deep: bool) -> Check:
+    """Whether every manifest can be read and every file that it lists is there, whole."""
+    found = survey(lake, deep=deep)
+    if found.faults:
+        more = f" ({len(found.faults) - 1} more like it)" if len(found.faults) > 1 else ""
         return problem(
             "tables",
-            f"{faults[0]}{more}",
-            "restore the store from a backup, or materialize the partition again.",
+            f"{found.faults[0].sentence}{more}",
+            "run `mlops-assets doctor --repair`, which says what it cannot repair.",
         )
     return passed(
         "tables",
-        f"{len(manifests)} partitions, each with its files; the bytes of {len(looked_at)} read.",
+        f"{found.partitions} partitions, each with its files; the bytes of {found.read} read.",
     )
 
 
-def missing_files(folder: str, manifest: Manifest, sizes: dict[str, int | None]) -> list[str]:
-    """What a manifest lists and a listing of the lake lacks, or has in another size."""
-    return [
-        f"{folder}/{file.name} "
-        + (
-            "is missing."
-            if f"{folder}/{file.name}" not in sizes
-            else f"has {sizes[f'{folder}/{file.name}']} bytes where its manifest says {file.size}."
-        )
-        for file in manifest.files
-        if sizes.get(f"{folder}/{file.name}") != file.size
-    ]
-
-
-def sample(names: Sequence[str], size: int) -> list[str]:
-    """At most so many names, evenly spread: the same ones each time."""
+def sample(names: Sequence[T], size: int) -> list[T]:
+    """At most so many of them, evenly spread: the same ones each time."""
     if len(names) <= size:
         return list(names)
     return [names[index * len(names) // size] for index in range(size)]
-
-
-def _damaged(lake: Lake, head: str, manifests: dict[str, Manifest]) -> Iterator[str]:
-    snapshot = lake.snapshot(head)
-    for folder, manifest in manifests.items():
-        key = TablePartition.from_folder(folder)
-        for file in manifest.files:
-            try:
-                content = snapshot.read(key, file.name)
-            except (LakeError, OSError) as error:
-                yield f"{folder}/{file.name} cannot be read: {error}"
-                continue
-            if hashlib.sha256(content).hexdigest() != file.sha256:
-                yield f"{folder}/{file.name} has other bytes than its manifest says."
 
 
 def record(lake: Lake, settings: Settings, *, deep: bool) -> Check:

@@ -296,13 +296,17 @@ def champion(name: str, *, promote: str | None, rollback: bool, as_json: bool, d
 
 @program.command()
 @click.option("--deep", is_flag=True, help="Look at every object of the base branch, not a sample.")
+@click.option("--repair", is_flag=True, help="Mend what can be mended; looks at every object.")
 @JSON
 @DEBUG
-def doctor(*, deep: bool, as_json: bool, debug: bool) -> int:  # noqa: ARG001 - main reads --debug
-    """Check the installation, the lake and Dagster's record; fill in what MLflow lacks."""
+def doctor(*, deep: bool, repair: bool, as_json: bool, debug: bool) -> int:
+    """Check the installation, the lake and Dagster's record; fill in what MLflow lacks.
+
+    With --repair, damaged and missing files are rebuilt with the digests that the lake records.
+    """
     from mlops_assets.cli.doctor import examine, healthy, to_json, to_text
 
-    checks = examine(deep=deep)
+    checks = examine(deep=deep, repair=repair, debug=debug)
     if as_json:
         _print_json(to_json(checks))
     else:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mlops_assets.cli.names import Result
     from mlops_assets.components.provenance import Provenance
     from mlops_assets.lake import Lake, Snapshot
+    from mlops_assets.settings import Settings
 
 SHORT = 12
 ONE_BY_ONE = 6
@@ -154,9 +155,26 @@ def reproduce(name: str, *, deep: bool, debug: bool) -> Reproduction:
         CommandError: A step failed, or makes something else by now.
         KeyboardInterrupt: Somebody stopped it.
     """
+    found = settings()
+    with private_runs(found, debug=debug) as (definitions, runner):
+        names = open_names(found, definitions.resolve_asset_graph())
+        result = names.find(name)
+        with again(definitions, runner, result, deep=deep) as (rebuild, wanted):
+            return compare(rebuild, result, wanted, deep=deep)
+
+
+@contextlib.contextmanager
+def private_runs(found: Settings, *, debug: bool) -> Iterator[tuple[dg.Definitions, Runner]]:
+    """What carries out runs that are nobody's results: Dagster's record stays as it is.
+
+    Args:
+        found: The settings.
+        debug: Show on standard error what else goes to a file.
+    """
     import dagster as dg
 
-    found = settings()
+    from mlops_assets.defs.resources import find_lake
+
     home = open_state(found.home)
     progress = progress_on(sys.stderr, lines_only=debug)
     with contextlib.ExitStack() as stack:
@@ -165,37 +183,44 @@ def reproduce(name: str, *, deep: bool, debug: bool) -> Reproduction:
         from mlops_assets.definitions import defs
 
         definitions = defs()
-        names = open_names(found, definitions.resolve_asset_graph())
-        result = names.find(name)
         stack.enter_context(progress)
-        # What is made again here is nobody's result: the record that the UI shows stays as it is.
         instance = stack.enter_context(dg.DagsterInstance.ephemeral())
-        runner = Runner(home, names.lake, instance, progress, stopped)
-        again = _from_raw if deep else _from_pin
-        return again(definitions, runner, result)
+        yield definitions, Runner(home, find_lake(found), instance, progress, stopped)
 
 
-def _from_pin(definitions: dg.Definitions, runner: Runner, result: Result) -> Reproduction:
-    """Make the step's partitions again from the step's pin, where other steps' results lie."""
+@contextlib.contextmanager
+def again(
+    definitions: dg.Definitions, runner: Runner, result: Result, *, deep: bool
+) -> Iterator[tuple[Rebuild, list[TablePartition]]]:
+    """Make a result again, on a branch that is gone afterwards.
+
+    Args:
+        definitions: What exists.
+        runner: Carries out the runs.
+        result: The result.
+        deep: Make everything upstream again, from a state that holds nothing; else the step's
+            partitions, from the step's pin, where other steps' results lie.
+
+    Yields:
+        The branch, and the partitions that were made again: inputs before what was made of them.
+    """
+    graph = definitions.resolve_asset_graph()
+    if deep:
+        state = runner.lake.snapshot(result.commit)
+        steps = Ancestry(graph, state).steps(result.keys)
+        with rebuilding(definitions, runner, runner.lake.first_commit()) as rebuild:
+            for step in steps:
+                rebuild.make(step)
+            yield rebuild, [key for step in steps for key in rebuild.places(step)]
+        return
     of_commit = changes(runner.lake, result.commit)
-    step = _step(definitions.resolve_asset_graph(), runner.lake, result, of_commit)
+    step = _step(graph, runner.lake, result, of_commit)
     partitions = {key.partition for key in result.keys}
     wanted = [key for key in of_commit if key.partition in partitions]
     with rebuilding(definitions, runner, result.pin) as rebuild:
         rebuild.clear(rebuild.places(step))
         rebuild.make(step)
-        return _compare(rebuild, result, sorted(wanted, key=lambda key: key not in result.keys))
-
-
-def _from_raw(definitions: dg.Definitions, runner: Runner, result: Result) -> Reproduction:
-    """Make everything upstream again, from a state that holds nothing."""
-    state = runner.lake.snapshot(result.commit)
-    steps = Ancestry(definitions.resolve_asset_graph(), state).steps(result.keys)
-    with rebuilding(definitions, runner, runner.lake.first_commit()) as rebuild:
-        for step in steps:
-            rebuild.make(step)
-        wanted = [key for step in steps for key in rebuild.places(step)]
-        return _compare(rebuild, result, wanted, deep=True)
+        yield rebuild, sorted(wanted, key=lambda key: key not in result.keys)
 
 
 def _step(
@@ -228,7 +253,7 @@ def _step(
     return Step(name, ordered, sorted(keys, key=str), dict.fromkeys(keys, config))
 
 
-def _compare(
+def compare(
     rebuild: Rebuild, result: Result, wanted: Iterable[TablePartition], *, deep: bool = False
 ) -> Reproduction:
     """Hold what was made again against what the result's commit holds."""

@@ -28,6 +28,8 @@ SENTENCES = {
     "LakeError",
     "LaunchError",
     "MissingPartitionError",
+    "NewerFormatError",
+    "NotAModelError",
     "PictureError",
     "ProfileError",
     "SettingsError",

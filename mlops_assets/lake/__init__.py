@@ -28,7 +28,7 @@ from mlops_assets.lake.history import (
 from mlops_assets.lake.inputs import Input, Version
 from mlops_assets.lake.manifest import File, Manifest
 from mlops_assets.lake.partition import Partition, TablePartition
-from mlops_assets.lake.snapshot import Snapshot, StoredPartition
+from mlops_assets.lake.snapshot import Snapshot, StoredPartition, Unreadable
 from mlops_assets.lake.transaction import Publication, PublishedPartition, Transaction
 
 __all__ = [
@@ -49,6 +49,7 @@ __all__ = [
     "Transaction",
     "UnmergedError",
     "UnreachableLakeError",
+    "Unreadable",
     "Version",
     "changed_between",
     "changes",

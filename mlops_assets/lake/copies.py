@@ -59,6 +59,14 @@ def _hashed(path: Path) -> str:
         return hashlib.file_digest(stream, hashlib.sha256).hexdigest()
 
 
+def held(scratch: Path, file: File) -> Path | None:
+    """The copy of a remote file on this machine, if it is there and whole."""
+    copy = _place(scratch, file)
+    with suppress(OSError):  # none is kept, or the disk cannot read it any more
+        return copy if digest_of(copy) == file.sha256 else None
+    return None
+
+
 def kept(scratch: Path, file: File, fetch: Callable[[], bytes]) -> Path:
     """A copy of a remote file on this machine, fetched where it is missing or damaged.
 
@@ -67,17 +75,16 @@ def kept(scratch: Path, file: File, fetch: Callable[[], bytes]) -> Path:
         file: The file.
         fetch: Brings its bytes, which have its digest.
     """
-    folder = scratch / FOLDER / file.sha256[:2]
-    target = folder / file.sha256
-    with suppress(OSError):  # none is kept, or the disk cannot read it any more
-        if digest_of(target) == file.sha256:
-            # Copies that nobody has used for weeks are removed, by their times.
-            if time.time() - target.stat().st_mtime > _NOTED_SECONDS:
-                os.utime(target)
-            return target
-    content = fetch()
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor, draft = tempfile.mkstemp(dir=folder)
+    copy = held(scratch, file)
+    if copy is not None:
+        # Copies that nobody has used for weeks are removed, by their times.
+        with suppress(FileNotFoundError):
+            if time.time() - copy.stat().st_mtime > _NOTED_SECONDS:
+                os.utime(copy)
+            return copy
+    content, target = fetch(), _place(scratch, file)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, draft = tempfile.mkstemp(dir=target.parent)
     try:
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(content)
@@ -89,3 +96,7 @@ def kept(scratch: Path, file: File, fetch: Callable[[], bytes]) -> Path:
         Path(draft).unlink(missing_ok=True)
         raise
     return target
+
+
+def _place(scratch: Path, file: File) -> Path:
+    return scratch / FOLDER / file.sha256[:2] / file.sha256

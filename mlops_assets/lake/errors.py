@@ -11,6 +11,10 @@ class UnreachableLakeError(LakeError):
     """The server does not answer, or refuses the credentials."""
 
 
+class NewerFormatError(LakeError):
+    """A newer version wrote it: nothing is damaged, and this version must not replace it."""
+
+
 class MissingPartitionError(LakeError):
     """A reader asked for partitions that do not exist at its pin."""
 

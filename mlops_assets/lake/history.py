@@ -119,11 +119,15 @@ def _newest(
 
     if held(snapshot):
         return snapshot
+    return next((state for state in states_of(snapshot, key) if held(state)), None)
+
+
+def states_of(snapshot: Snapshot, key: TablePartition) -> list[Snapshot]:
+    """The states, up to this pin, right after a partition was changed; newest first."""
     lake = snapshot.lake
     with lake.errors():
         log: Iterator[Any] = lake.repo().ref(snapshot.commit).log(objects=[key.manifest_path])
-        commits = [commit.id for commit in log]
-    return next((state for state in map(snapshot.at, commits) if held(state)), None)
+        return [snapshot.at(commit.id) for commit in log]
 
 
 def newest_change(lake: Lake, commit: str, table: str) -> str | None:

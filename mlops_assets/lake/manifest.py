@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mlops_assets.lake.errors import LakeError
+from mlops_assets.lake.errors import LakeError, NewerFormatError
 from mlops_assets.lake.partition import MANIFEST_NAME, NAME
 
 FORMAT = 1
@@ -110,7 +110,8 @@ class Manifest:
             place: Where the text was found, for the error's sentence.
 
         Raises:
-            LakeError: The text is no manifest, or of a newer format.
+            NewerFormatError: The manifest is of a newer format.
+            LakeError: The text is no manifest.
         """
         try:
             content: dict[str, Any] = json.loads(text)
@@ -124,9 +125,10 @@ class Manifest:
         except (LakeError, ValueError, KeyError, TypeError) as error:
             raise LakeError(
                 f"{place} is no manifest ({error}): something else than mlops_assets wrote "
-                "there; restore it from an earlier commit."
+                "there; run `mlops-assets doctor --repair`, which restores it from an earlier "
+                "commit, or materialize the partition again."
             ) from error
-        raise LakeError(
+        raise NewerFormatError(
             f"{place} has manifest format {found}, newer than the {FORMAT} that this version "
             "reads: upgrade mlops-assets."
         )

@@ -15,7 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_assets.lake import copies
-from mlops_assets.lake.errors import LakeError, MissingPartitionError, UnreachableLakeError
+from mlops_assets.lake.errors import (
+    LakeError,
+    MissingPartitionError,
+    NewerFormatError,
+    UnreachableLakeError,
+)
 from mlops_assets.lake.inputs import Version
 from mlops_assets.lake.local_store import path_in
 from mlops_assets.lake.manifest import File, Manifest
@@ -130,21 +135,25 @@ class Snapshot:
         for found in self.listed(table, partitions):
             if isinstance(found, Unreadable):
                 raise LakeError(found.sentence)
-            for file in found.manifest.files:
-                if file.name not in found.addresses:
-                    raise LakeError(self._missing(found.key, file))
+            if lost := [file for file in found.manifest.files if file.name not in found.addresses]:
+                raise self._missing(found.key, lost[0])
             stored[found.key.partition] = found
         return stored
 
     def listed(
-        self, table: str, partitions: Iterable[Partition] | None = None
+        self, table: str | None = None, partitions: Iterable[Partition] | None = None
     ) -> Iterator[StoredPartition | Unreadable]:
         """The partitions of a table as `stored` finds them, and those that it would refuse.
 
-        A file that the lake lacks has no address.
+        Those of all tables if None is named. A file that the lake lacks has no address.
+
+        Raises:
+            NewerFormatError: A newer version wrote one of them.
         """
         wanted = None if partitions is None else set(partitions)
-        if wanted is not None and len(wanted) <= FEW_PARTITIONS:
+        if table is None:
+            prefixes = [""]
+        elif wanted is not None and len(wanted) <= FEW_PARTITIONS:
             prefixes = [TablePartition(table, partition).folder for partition in sorted(wanted)]
         else:
             prefixes = [f"{table}/"]
@@ -154,16 +163,17 @@ class Snapshot:
             ]
         addresses = {found.path: found.physical_address for found in objects}
         manifests = {
-            Partition.from_path(folder[len(table) :].removeprefix("/")): found
+            TablePartition.from_folder(folder): found
             for found in objects
             for folder, _, name in [found.path.rpartition("/")]
             if name == MANIFEST_NAME
         }
-        for partition, found in sorted(manifests.items()):
-            if wanted is None or partition in wanted:
-                key = TablePartition(table, partition)
+        for key, found in sorted(manifests.items()):
+            if table in (None, key.table) and (wanted is None or key.partition in wanted):
                 try:
                     manifest = self._manifest(found)
+                except NewerFormatError:
+                    raise
                 except LakeError as error:
                     yield Unreadable(key, str(error))
                     continue
@@ -219,16 +229,22 @@ class Snapshot:
         for file in part.manifest.files:
             if file.name == name:
                 content = self._located(part, file).read_bytes()
-                if (found := copies.digest(content)) != file.sha256:
-                    raise self._damaged(part.key, file, found)
+                self._require_same(key, file, copies.digest(content))
                 return content
         raise LakeError(f"{key} has no file {name!r} at commit {self.commit[:12]}.")
 
-    def faults(self, part: StoredPartition, files: Iterable[File] | None = None) -> dict[str, str]:
+    def faults(
+        self, part: StoredPartition, files: Iterable[File] | None = None, *, hashed: bool = True
+    ) -> dict[str, str]:
         """What is wrong with the bytes of a partition in the lake itself, by file name.
 
-        Copies on this machine are not asked. Costs reading all of the files, or of those that are
-        named; from a server elsewhere over the network.
+        Copies on this machine are not asked.
+
+        Args:
+            part: The partition.
+            files: Which of its files to look at; all if None.
+            hashed: Read the bytes, from a server elsewhere over the network. Without, only what is
+                missing or of another size is found, and on this machine alone.
 
         Raises:
             UnreachableLakeError: The server does not answer.
@@ -237,10 +253,10 @@ class Snapshot:
         for file in part.manifest.files if files is None else files:
             try:
                 local = self._local(part, file)
-                if local is None:
+                if hashed and local is None:
                     self._fetched(part.key, file)
-                elif (digest := copies.digest_of(local)) != file.sha256:
-                    raise self._damaged(part.key, file, digest)
+                elif hashed and local is not None:
+                    self._require_same(part.key, file, copies.digest_of(local))
             except UnreachableLakeError:
                 raise
             except (LakeError, OSError) as error:
@@ -252,28 +268,29 @@ class Snapshot:
         self.handed_out |= {Version(part.key, part.manifest.data_version) for part in stored}
 
     def _manifest(self, found: ObjectInfo) -> Manifest:
-        text = (found.metadata or {}).get(METADATA_KEY)
-        if text is None:
-            raise LakeError(
-                f"{found.path} at commit {self.commit[:12]} carries no manifest: something else "
-                "than mlops_assets wrote there; restore it from an earlier commit."
-            )
-        return Manifest.from_json(text, place=found.path)
+        text = (found.metadata or {}).get(METADATA_KEY, "")
+        return Manifest.from_json(text, place=f"{found.path} at commit {self.commit[:12]}")
 
     def _local(self, part: StoredPartition, file: File) -> Path | None:
         """The file that holds a file's bytes, where our own server stores on this machine."""
         if file.name not in part.addresses:
-            raise LakeError(self._missing(part.key, file))
+            raise self._missing(part.key, file)
         local = path_in(self.lake.store, part.addresses[file.name])
-        return local if local is not None and local.is_file() else None
+        if local is None or not local.is_file():
+            return None
+        if (size := local.stat().st_size) != file.size:
+            raise LakeError(
+                f"{part.key.folder}{file.name} at commit {self.commit[:12]} has {size} bytes "
+                f"where its manifest names {file.size}: its bytes are damaged; {REMEDY}"
+            )
+        return local
 
     def _located(self, part: StoredPartition, file: File) -> Path:
         """The path of bytes that have been found to be those that the manifest names."""
         local = self._local(part, file)
         if local is None:
             return copies.kept(self.lake.scratch, file, lambda: self._fetched(part.key, file))
-        if (found := copies.digest_of(local)) != file.sha256:
-            raise self._damaged(part.key, file, found)
+        self._require_same(part.key, file, copies.digest_of(local))
         return local
 
     def _fetched(self, key: TablePartition, file: File) -> bytes:
@@ -288,19 +305,19 @@ class Snapshot:
                 # The server knows the object, and its storage, or a signed link, not the bytes.
                 if error.status_code not in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
                     raise
-                raise LakeError(self._missing(key, file)) from error
-        if (found := copies.digest(content)) != file.sha256:
-            raise self._damaged(key, file, found)
+                raise self._missing(key, file) from error
+        self._require_same(key, file, copies.digest(content))
         return bytes(content)
 
-    def _missing(self, key: TablePartition, file: File) -> str:
-        return (
+    def _missing(self, key: TablePartition, file: File) -> LakeError:
+        return LakeError(
             f"{key.folder}{file.name} at commit {self.commit[:12]} is missing, and the "
             f"partition's manifest lists it: {REMEDY}"
         )
 
-    def _damaged(self, key: TablePartition, file: File, found: str) -> LakeError:
-        return LakeError(
-            f"{key.folder}{file.name} at commit {self.commit[:12]} has SHA-256 {found[:12]}… where "
-            f"its manifest names {file.sha256[:12]}…: its bytes are damaged; {REMEDY}"
-        )
+    def _require_same(self, key: TablePartition, file: File, digest: str) -> None:
+        if digest != file.sha256:
+            raise LakeError(
+                f"{key.folder}{file.name} at commit {self.commit[:12]} has SHA-256 {digest[:12]}… "
+                f"where its manifest names {file.sha256[:12]}…: its bytes are damaged; {REMEDY}"
+            )

@@ -27,8 +27,9 @@ from typing import Any, NamedTuple
 
 from mlops_assets.lakefs_server import tree
 from mlops_assets.lakefs_server.blobs import STALE_AFTER_SECONDS, older
+from mlops_assets.lakefs_server.errors import DamagedStoreError
 from mlops_assets.lakefs_server.signing import INCOMING
-from mlops_assets.lakefs_server.store import Store, read_body
+from mlops_assets.lakefs_server.store import COMMIT_COLUMNS, Store, commit_of, read_body
 
 YOUNG_SECONDS = 3600.0
 """A blob that was put down or used again this recently stays: it may be about to be staged."""
@@ -81,7 +82,8 @@ def sweep(
             second, since the times of files lag behind the clock.
 
     Raises:
-        DamagedStoreError: A tree lacks a node; no node and no blob has been removed.
+        DamagedStoreError: A commit or a tree's node is missing or damaged; no node and no blob
+            has been removed.
         BusyStoreError: A process that was stopped half-way holds the store's lock.
     """
     store = Store(state_dir)
@@ -93,7 +95,7 @@ def sweep(
 
 
 class _Commit(NamedTuple):
-    parents: list[str]
+    parents: tuple[str, ...]
     generation: int
 
 
@@ -162,30 +164,38 @@ class _Sweep:
         present = _commit_keys(connection)
         rows: Iterable[tuple[Any, ...]]
         if self._graph:
-            rows = _rows_of(connection, "parents, generation", present - self._graph.keys())
+            rows = _rows_of(connection, COMMIT_COLUMNS, present - self._graph.keys())
         else:
-            rows = connection.execute("SELECT repository, id, parents, generation FROM commits")
-        for repository, commit, parents, generation in rows:
-            self._graph[repository, commit] = _Commit(json.loads(parents), generation)
-        waiting = list(self._named(connection))
+            rows = connection.execute(f"SELECT repository, id, {COMMIT_COLUMNS} FROM commits")  # noqa: S608 - columns are ours
+        for repository, _, *row in rows:
+            # By a damaged one, what is still needed would be taken for unneeded.
+            commit = commit_of(row)
+            self._graph[repository, commit.id] = _Commit(commit.parents, commit.generation)
+        pinned = {
+            (repository, pin) for repository in _repositories(connection) for pin in self._pins
+        }
+        waiting = [*self._named(connection), *(pinned & present)]
         reached: set[Key] = set()
         while waiting:
-            repository, commit = key = waiting.pop()
-            if key in present and key not in reached:
+            repository, name = key = waiting.pop()
+            if key not in present:
+                raise DamagedStoreError(
+                    f"the lake lacks commit {name[:12]}, which a branch, a tag or a later commit "
+                    "names: restore its folder from a backup."
+                )
+            if key not in reached:
                 reached.add(key)
                 waiting += [(repository, parent) for parent in self._graph[key].parents]
         return present - reached
 
     def _named(self, connection: sqlite3.Connection) -> Iterator[Key]:
-        """The commits that branches, tags and pins name."""
+        """The commits that branches and tags name."""
         for branch, repository, head in connection.execute(
             "SELECT id, repository, head FROM branches"
         ):
             if branch not in self._branches:
                 yield repository, head
         yield from connection.execute("SELECT repository, target FROM tags")
-        for (repository,) in connection.execute("SELECT id FROM repositories"):
-            yield from ((repository, pin) for pin in self._pins)
 
     def _drop_leftovers(self) -> int:
         """Drop what was put down, or begun to be, a day ago and never became an object."""
@@ -270,6 +280,10 @@ class _Sweep:
         if self._dry_run:
             return blobs.size(digest) if blobs.last_used(digest) < horizon else None
         return blobs.free(digest, horizon)
+
+
+def _repositories(connection: sqlite3.Connection) -> list[int]:
+    return [key for (key,) in connection.execute("SELECT id FROM repositories")]
 
 
 def _commit_keys(connection: sqlite3.Connection) -> set[Key]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -29,6 +29,8 @@ from mlops_assets.lakefs_server.history import Commit, identity
 
 _NODES_KEPT = 4096  # about 40 MB when all are full leaves
 _COMMITS_KEPT = 8192
+
+COMMIT_COLUMNS = "id, tree, parents, message, committer, metadata, created_ns, generation"
 
 
 class Repository(NamedTuple):
@@ -240,25 +242,14 @@ class Store:
         row = (
             self.database.connection()
             .execute(
-                "SELECT id, tree, parents, message, committer, metadata, created_ns, generation "
-                "FROM commits WHERE repository = ? AND id = ?",
+                f"SELECT {COMMIT_COLUMNS} FROM commits WHERE repository = ? AND id = ?",  # noqa: S608
                 (repository, commit_id),
             )
             .fetchone()
         )
         if row is None:
             raise NotFoundError(f"commit '{commit_id}' not found")
-        try:
-            found = Commit(*row)._replace(
-                parents=tuple(json.loads(row[2])), metadata=json.loads(row[5])
-            )
-            if identity(found) == commit_id:
-                return found
-        except (ValueError, TypeError, AttributeError):
-            pass  # what was changed is not even a commit any more
-        raise DamagedStoreError(
-            f"the lake's commit {commit_id[:12]} is damaged: restore its folder from a backup."
-        )
+        return commit_of(row)
 
     def node(self, name: str) -> tree.Node:
         """A tree's node; raises DamagedStoreError if it is missing or damaged."""
@@ -320,6 +311,19 @@ def add_commit(connection: sqlite3.Connection, repository: int, commit: Commit) 
         ),
     )
     return commit
+
+
+def commit_of(row: Sequence[Any]) -> Commit:
+    """A row of `COMMIT_COLUMNS` as a commit; raises DamagedStoreError if its id is another's."""
+    with suppress(ValueError, TypeError, AttributeError):  # it is not even a commit any more
+        found = Commit(*row)._replace(
+            parents=tuple(json.loads(row[2])), metadata=json.loads(row[5])
+        )
+        if identity(found) == found.id:
+            return found
+    raise DamagedStoreError(
+        f"the lake's commit {str(row[0])[:12]} is damaged: restore its folder from a backup."
+    )
 
 
 def repository_of(row: tuple[Any, ...]) -> Repository:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import warnings
 from collections.abc import Mapping
+from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,6 +54,7 @@ def write(
                 saved,
                 loader_module=loader.__name__,
                 data_path=str(data),
+                model_config={loader.DIGEST: sha256(content).hexdigest()},
                 pip_requirements=[
                     f"mlops-assets=={version('mlops-assets')}",
                     *(f"{name}=={found}" for name, found in pinned.items() if found),

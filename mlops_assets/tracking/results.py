@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
 
 from mlops_assets.lake import (
+    LakeError,
     Partition,
     PublishedPartition,
     Snapshot,
+    StoredPartition,
     TablePartition,
     find_file,
 )
 from mlops_assets.lake.history import makers
 from mlops_assets.lake.partition import by_table
 from mlops_assets.ml.decision import Decision, ModelPin
+from mlops_assets.ml.deployment import Deployment
 
 MODEL, REPORT, CHAMPION = "model", "evaluation_report", "champion"
 DEPLOYED, PREDICTIONS = "deployed_model", "predictions"
@@ -127,3 +131,24 @@ def champions(snapshot: Snapshot, problem: str) -> dict[str, ModelPin | None]:
         segment: Decision.from_json(snapshot.read(place.table(CHAMPION), CHAMPION_FILE)).champion
         for segment, place in newest.items()
     }
+
+
+def named_models(
+    snapshot: Snapshot, parts: Iterable[StoredPartition]
+) -> Iterator[tuple[TablePartition, str, str]]:
+    """The models that champions and deployments name: partition, file and digest of each.
+
+    Args:
+        snapshot: The pin.
+        parts: What it holds. A decision whose own bytes are damaged names none.
+    """
+    for part in parts:
+        problem, _, kind = part.key.table.partition("/")
+        pin = None
+        with suppress(LakeError):
+            if kind == CHAMPION:
+                pin = Decision.from_json(snapshot.read(part.key, CHAMPION_FILE)).champion
+            elif kind == DEPLOYED:
+                pin = Deployment.from_json(snapshot.read(part.key, DEPLOYED_FILE)).model
+        if pin is not None:
+            yield model_key(problem, pin), MODEL_FILE, pin.sha256

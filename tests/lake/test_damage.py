@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from mlops_assets.engines.duckdb import create_view
 from mlops_assets.lake import Lake, LakeError
 from mlops_assets.lake.snapshot import METADATA_KEY
 from mlops_assets.lakefs_server import EmbeddedServer
+from mlops_assets.lakefs_server.errors import DamagedStoreError
+from mlops_assets.lakefs_server.retention import sweep
 
 pytestmark = only_embedded("damages the files of its store")
 
@@ -202,3 +205,26 @@ def flipped(value: bytes | str) -> bytes | str:
         return value
     content[len(content) // 2] ^= 1
     return bytes(content) if isinstance(value, bytes) else content.decode()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE commits SET parents = flipped(parents) WHERE generation > 1",
+        "UPDATE branches SET head = flipped(head)",
+        "UPDATE nodes SET body = flipped(body)",
+        "DELETE FROM commits WHERE generation = 2",
+    ],
+)
+def test_by_a_damaged_store_nothing_is_freed(tmp_path: Path, damage: str) -> None:
+    store = tmp_path / "store"
+    with EmbeddedServer(store) as endpoint:
+        publish(open_lake(endpoint, tmp_path / "scratch"), "tx-a", {FIRST: {"a": b"1"}})
+    kept = sorted(store.glob("blobs/*/*"))
+    with sqlite3.connect(store / "metadata.sqlite") as database:
+        database.create_function("flipped", 1, flipped)
+        database.execute(damage)
+    time.sleep(0.2)
+    with pytest.raises(DamagedStoreError, match="restore its folder from a backup"):
+        sweep(store, [], young=0.1)
+    assert sorted(store.glob("blobs/*/*")) == kept

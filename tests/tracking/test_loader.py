@@ -1,6 +1,7 @@
 """MLflow opens our own format and nothing else."""
 
 import pickle
+from hashlib import sha256
 from pathlib import Path
 
 import pandas as pd
@@ -35,3 +36,13 @@ def test_a_frame_is_predicted_as_its_rows_are(tmp_path: Path) -> None:
     data.write_bytes(model(1).to_ubj())
     frame = rows(1).to_pandas().set_index(pd.Index(range(1, 401)))
     assert (loader._load_pyfunc(str(data)).predict(frame) == model(1).predict(rows(1))).all()
+
+
+def test_another_whole_model_in_its_place_is_refused(tmp_path: Path) -> None:
+    from lake_results import model
+
+    data = tmp_path / "model.ubj"
+    data.write_bytes(model(2).to_ubj())
+    named = {loader.DIGEST: sha256(model(1).to_ubj()).hexdigest()}
+    with pytest.raises(NotAModelError, match="is not the one that the lake published"):
+        loader._load_pyfunc(str(data), named)
