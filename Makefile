@@ -67,7 +67,7 @@ soak: .venv/.test ## Run the long fault tests; they print what they found
 
 # What a user can hold a lakeFS server to: the lake's tests, and all that works on branches.
 LAKE_TESTS := tests/lake tests/cli/test_branch.py \
-	tests/cli/test_backfill.py::test_an_isolated_backfill_that_fails_leaves_the_base_branch_as_it_was_and_is_resumed
+	tests/cli/test_backfill_isolated.py::test_an_isolated_backfill_that_fails_leaves_the_base_branch_as_it_was_and_is_resumed
 
 conformance: export LAKE := $(LAKE)
 conformance: export LAKEFS := $(LAKEFS)
