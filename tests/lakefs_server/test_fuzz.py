@@ -25,7 +25,7 @@ RENEWED_AFTER = 60
 """Requests after which there is a fresh repository: some delete the one there is."""
 
 STORE_FILES = {"blobs", "blobs.lock", "drafts", "format", "incoming", "metadata.sqlite"}
-STORE_FILES |= {"metadata.sqlite-shm", "metadata.sqlite-wal", "signing.key"}
+STORE_FILES |= {"mark", "metadata.sqlite-shm", "metadata.sqlite-wal", "signing.key"}
 
 
 class Victim:
