@@ -7,6 +7,7 @@ import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtProject
 from dagster_dbt.asset_utils import get_upstream_unique_ids
 
+from mlops_assets.components import younger
 from mlops_assets.components.dbt_code_version import ProjectCode
 
 
@@ -48,7 +49,10 @@ class WarehouseTranslator(DagsterDbtTranslator):
         node = self.get_resource_props(manifest, unique_id)
         if node["resource_type"] != "model":
             return spec
-        return spec.replace_attributes(code_version=self._code.version(node))
+        return spec.replace_attributes(
+            code_version=self._code.version(node),
+            metadata={**spec.metadata, **younger.metadata(younger.of_dbt(node))},
+        )
 
     def get_partition_mapping(
         self,

@@ -22,6 +22,7 @@ from mlops_assets.components import (
     dbt_manifest,
     published_tests,
     publishing,
+    younger,
 )
 from mlops_assets.components.dbt_code_version import ProjectCode
 from mlops_assets.components.dbt_support import refuse_unsupported
@@ -29,6 +30,7 @@ from mlops_assets.components.dbt_translator import WarehouseTranslator
 from mlops_assets.components.sql_lineage import Columns, LineageError, trace
 from mlops_assets.compute.assignment import profiled
 from mlops_assets.engines import duckdb as engine
+from mlops_assets.engines.schemas import Since
 from mlops_assets.lake import (
     Lake,
     LakeError,
@@ -185,7 +187,7 @@ class Build:
             )
             outcome = self._answering_all_checks(outcome)
             message = publishing.step_message(context)
-            metadata = publishing.commit_metadata(context)
+            metadata = publishing.commit_metadata(context, parameters=self._younger())
             checks = list(self._check_results(outcome))
             if not outcome.succeeded:
                 yield from checks
@@ -220,6 +222,7 @@ class Build:
             warehouse.manifest,
             [node for node in self._tests() if self._check_key(node["unique_id"]) in selected],
             warehouse.translator.get_asset_key,
+            self._since,
         )
         outcome = self._answering_all_checks(outcome)
         yield from self._check_results(outcome)
@@ -239,8 +242,6 @@ class Build:
 
     def _show_inputs(self, transaction: Transaction, database: Path) -> dict[str, list[str]]:
         """Make a view of each input; returns their columns."""
-        import duckdb
-
         nodes = {**self._warehouse.manifest["nodes"], **self._warehouse.manifest["sources"]}
         upstream = {
             unique_id: nodes[unique_id]
@@ -248,7 +249,7 @@ class Build:
             for unique_id in get_upstream_unique_ids(self._warehouse.manifest, model)
         }
         built = {model["unique_id"] for model in self._models.values()}
-        with duckdb.connect(database) as connection:
+        with engine.connect(database) as connection:
             for unique_id in sorted(upstream.keys() - built):
                 properties = upstream[unique_id]
                 key = self._warehouse.translator.get_asset_key(properties)
@@ -262,8 +263,19 @@ class Build:
                     name=properties["name"],
                     required=partitions
                     and self._required(transaction.snapshot, unique_id, key, partitions),
+                    since=self._since(key),
                 )
             return engine.columns(connection)
+
+    def _younger(self) -> dict[str, Any]:
+        """The first days of columns of what the step reads and makes, for its commit."""
+        keys = {*self._context.assets_def.keys_by_input_name.values(), *self._models}
+        found = {publishing.table_name(key): self._since(key) for key in sorted(keys)}
+        return younger.metadata({table: days for table, days in found.items() if days})
+
+    def _since(self, key: dg.AssetKey) -> Since:
+        graph = self._context.job_def.asset_layer.asset_graph
+        return younger.since_of(graph, publishing.table_name(key))
 
     def _required(
         self,

@@ -17,6 +17,7 @@ from dagster_dbt.asset_utils import get_upstream_unique_ids
 
 from mlops_assets.components import dbt_build, publishing
 from mlops_assets.engines import duckdb as engine
+from mlops_assets.engines.schemas import Since
 from mlops_assets.lake import Lake, Snapshot
 from mlops_assets.lake.connection import WORK_PREFIX
 
@@ -35,6 +36,7 @@ def run(
     manifest: Mapping[str, Any],
     tests: Sequence[Mapping[str, Any]],
     key_of: KeyOf,
+    since_of: Callable[[dg.AssetKey], Since],
 ) -> dbt_build.BuildOutcome:
     """Run tests on all that a base branch holds of the tables that they read.
 
@@ -44,14 +46,16 @@ def run(
         manifest: The content of its `manifest.json`.
         tests: The tests, as the manifest has them.
         key_of: Names the assets.
+        since_of: Says which of an asset's columns are younger than some of its partitions.
 
     Raises:
         MissingPartitionError: It holds nothing of a table that a test reads.
+        SchemaError: The days of a table that a test reads have different schemas.
     """
     lake.scratch.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=lake.scratch, prefix=f"{WORK_PREFIX}tests-") as scratch:
         database = Path(scratch) / DATABASE
-        days = _show(lake.snapshot(), manifest, tests, key_of, database)
+        days = _show(lake.snapshot(), manifest, tests, (key_of, since_of), database)
         return dbt_build.test(
             prepared,
             tests,
@@ -64,20 +68,20 @@ def _show(
     snapshot: Snapshot,
     manifest: Mapping[str, Any],
     tests: Sequence[Mapping[str, Any]],
-    key_of: KeyOf,
+    known: tuple[KeyOf, Callable[[dg.AssetKey], Since]],
     database: Path,
 ) -> set[str]:
     """Make a view of each table that tests read; returns the days that they hold."""
-    import duckdb
-
+    key_of, since_of = known
     nodes = {**manifest["nodes"], **manifest["sources"]}
     read = {name for test in tests for name in get_upstream_unique_ids(manifest, test)}
     days = set()
-    with duckdb.connect(database) as connection:
+    with engine.connect(database) as connection:
         for unique_id in sorted(read):
-            table = publishing.table_name(key_of(nodes[unique_id]))
+            asset = key_of(nodes[unique_id])
+            table, since = publishing.table_name(asset), since_of(asset)
             schema, name = nodes[unique_id]["schema"], nodes[unique_id]["name"]
-            engine.create_view(connection, snapshot, table, schema=schema, name=name)
+            engine.create_view(connection, snapshot, table, schema=schema, name=name, since=since)
             days |= {
                 value
                 for partition in snapshot.stored(table)

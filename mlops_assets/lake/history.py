@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from mlops_assets.lake.errors import LakeError
 from mlops_assets.lake.partition import MANIFEST_NAME, TablePartition, by_table
 
 if TYPE_CHECKING:
+    from lakefs.models import Commit
+
     from mlops_assets.lake.connection import Lake
     from mlops_assets.lake.inputs import Version
     from mlops_assets.lake.manifest import Manifest
@@ -148,6 +150,40 @@ def newest_change(lake: Lake, commit: str, table: str) -> str | None:
                 if any(change.type != "removed" for change in diff):
                     return str(entry.id)
     return None
+
+
+def overtaken(
+    pin: Snapshot,
+    now: Snapshot,
+    keys: Iterable[TablePartition],
+    ours: Mapping[TablePartition, Manifest],
+) -> list[TablePartition]:
+    """Which partitions a later state holds neither as the pin does nor as we have written them.
+
+    A partition that one of the two removed counts as content of its own: none. So does one whose
+    manifest cannot be read.
+    """
+    found = []
+    for table, group in by_table(keys):
+        names = [key.partition for key in group]
+        before, after = ({part.key: part for part in at.listed(table, names)} for at in (pin, now))
+        for key in group:
+            was, theirs = (getattr(held.get(key), "manifest", None) for held in (before, after))
+            if theirs not in (was, ours.get(key)):
+                found.append(key)
+    return found
+
+
+def newest_writer(snapshot: Snapshot, keys: Iterable[TablePartition]) -> Commit | None:
+    """The newest commit, up to this pin, that touched any of these partitions; None if none did."""
+    paths = [key.manifest_path for key in keys]
+    if not paths:
+        return None
+    with snapshot.lake.errors():
+        log: Iterator[Commit] = (
+            snapshot.lake.repo().ref(snapshot.commit).log(objects=paths, max_amount=1)
+        )
+        return next(iter(log), None)
 
 
 def changes(lake: Lake, commit: str) -> list[TablePartition]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlops_assets.lake.connection import ABANDONED_AFTER, WORK_PREFIX, Lake
-from mlops_assets.lake.snapshot import DOWNLOADS
+from mlops_assets.lake.copies import FOLDER as DOWNLOADS
 
 if TYPE_CHECKING:
     from lakefs.branch import Branch
@@ -84,7 +84,7 @@ def sweep_work_branches(
                     kept.append(branch.id)
                     continue
                 if not dry_run:
-                    branch.delete()
+                    lake.delete_branch(branch.id, discard=True)
                 gone.append(branch.id)
     if not dry_run:
         _write_notes(lake, {name: note for name, note in noted.items() if name in kept})

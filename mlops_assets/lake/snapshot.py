@@ -1,23 +1,23 @@
 """A pinned state of the lake, for reading.
 
 A snapshot names a commit, never a branch, so that what it reads cannot change under the reader.
+What it hands out has the digest that the partition's manifest names, or it is refused.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
-import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlops_assets.lake.errors import LakeError, MissingPartitionError
+from mlops_assets.lake import copies
+from mlops_assets.lake.errors import LakeError, MissingPartitionError, UnreachableLakeError
 from mlops_assets.lake.inputs import Version
+from mlops_assets.lake.local_store import path_in
 from mlops_assets.lake.manifest import File, Manifest
 from mlops_assets.lake.partition import MANIFEST_NAME, Partition, TablePartition
 
@@ -32,9 +32,13 @@ if TYPE_CHECKING:
 FEW_PARTITIONS = 16
 
 METADATA_KEY = "manifest"
-LOCAL_SCHEME = "local://"
-DOWNLOADS = "downloads"
-DOWNLOADS_AT_ONCE = 8
+FILES_AT_ONCE = 8
+"""So many files are hashed or downloaded at once; both leave the interpreter to others."""
+
+REMEDY = (
+    "run `mlops-assets doctor --repair`, materialize the partition again, or restore the store "
+    "from a backup."
+)
 
 
 @dataclass(frozen=True)
@@ -45,11 +49,26 @@ class StoredPartition:
         key: Its table and partition.
         manifest: What it consists of.
         addresses: The physical address of each file's bytes, by file name.
+        written: When its manifest was written, in seconds since 1970.
     """
 
     key: TablePartition
     manifest: Manifest
     addresses: Mapping[str, str]
+    written: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A partition whose manifest cannot be read at a pin.
+
+    Attributes:
+        key: Its table and partition.
+        sentence: Why, with the way out.
+    """
+
+    key: TablePartition
+    sentence: str
 
 
 class Snapshot:
@@ -107,6 +126,23 @@ class Snapshot:
         Raises:
             LakeError: A manifest is not readable, or names a file that is not there.
         """
+        stored = {}
+        for found in self.listed(table, partitions):
+            if isinstance(found, Unreadable):
+                raise LakeError(found.sentence)
+            for file in found.manifest.files:
+                if file.name not in found.addresses:
+                    raise LakeError(self._missing(found.key, file))
+            stored[found.key.partition] = found
+        return stored
+
+    def listed(
+        self, table: str, partitions: Iterable[Partition] | None = None
+    ) -> Iterator[StoredPartition | Unreadable]:
+        """The partitions of a table as `stored` finds them, and those that it would refuse.
+
+        A file that the lake lacks has no address.
+        """
         wanted = None if partitions is None else set(partitions)
         if wanted is not None and len(wanted) <= FEW_PARTITIONS:
             prefixes = [TablePartition(table, partition).folder for partition in sorted(wanted)]
@@ -117,27 +153,23 @@ class Snapshot:
                 found for prefix in prefixes for found in self._reference.objects(prefix=prefix)
             ]
         addresses = {found.path: found.physical_address for found in objects}
-        stored: dict[Partition, StoredPartition] = {}
-        for found in objects:
-            folder, _, name = found.path.rpartition("/")
-            if name != MANIFEST_NAME:
-                continue
-            partition = Partition.from_path(folder[len(table) :].removeprefix("/"))
+        manifests = {
+            Partition.from_path(folder[len(table) :].removeprefix("/")): found
+            for found in objects
+            for folder, _, name in [found.path.rpartition("/")]
+            if name == MANIFEST_NAME
+        }
+        for partition, found in sorted(manifests.items()):
             if wanted is None or partition in wanted:
-                manifest = self._manifest(found)
-                paths = {file.name: f"{folder}/{file.name}" for file in manifest.files}
-                for path in paths.values():
-                    if path not in addresses:
-                        raise LakeError(
-                            f"{path} at commit {self.commit[:12]} is missing, and the partition's "
-                            "manifest lists it: materialize the partition again."
-                        )
-                stored[partition] = StoredPartition(
-                    TablePartition(table, partition),
-                    manifest,
-                    {name: addresses[path] for name, path in paths.items()},
-                )
-        return dict(sorted(stored.items()))
+                key = TablePartition(table, partition)
+                try:
+                    manifest = self._manifest(found)
+                except LakeError as error:
+                    yield Unreadable(key, str(error))
+                    continue
+                paths = {file.name: f"{key.folder}{file.name}" for file in manifest.files}
+                held = {name: addresses[path] for name, path in paths.items() if path in addresses}
+                yield StoredPartition(key, manifest, held, found.mtime)
 
     def require(
         self, table: str, partitions: Iterable[Partition] | None = None
@@ -163,34 +195,57 @@ class Snapshot:
     def files(self, stored: Sequence[StoredPartition]) -> list[Path]:
         """Local paths of the bytes of partitions' files, in the order of partition and name.
 
-        Where the server stores on this machine, the paths are its own blobs, to be read and
+        Where our own server stores on this machine, the paths are its own blobs, to be read and
         never written; from any other server the files are downloaded once and kept by digest.
+        Either is hashed before its path is handed out.
 
         Raises:
             LakeError: The bytes that came are not those that the manifest names.
         """
         self.note(stored)
-        wanted = [
-            (f"{part.key.folder}{file.name}", file, part.addresses[file.name])
-            for part in stored
-            for file in part.manifest.files
-        ]
-        with ThreadPoolExecutor(DOWNLOADS_AT_ONCE) as pool:
-            return list(pool.map(lambda entry: self._locate(*entry), wanted))
+        wanted = [(part, file) for part in stored for file in part.manifest.files]
+        with ThreadPoolExecutor(FILES_AT_ONCE) as pool:
+            return list(pool.map(lambda entry: self._located(*entry), wanted))
 
     def read(self, key: TablePartition, name: str) -> bytes:
         """The bytes of one file of a partition.
 
         Raises:
             MissingPartitionError: The partition does not exist at this commit.
-            LakeError: It has no file of that name.
+            LakeError: It has no file of that name, or its bytes are not those that its manifest
+                names.
         """
         part = self.require(key.table, [key.partition])[key.partition]
         for file in part.manifest.files:
             if file.name == name:
-                path = f"{key.folder}{name}"
-                return self._locate(path, file, part.addresses[name]).read_bytes()
+                content = self._located(part, file).read_bytes()
+                if (found := copies.digest(content)) != file.sha256:
+                    raise self._damaged(part.key, file, found)
+                return content
         raise LakeError(f"{key} has no file {name!r} at commit {self.commit[:12]}.")
+
+    def faults(self, part: StoredPartition, files: Iterable[File] | None = None) -> dict[str, str]:
+        """What is wrong with the bytes of a partition in the lake itself, by file name.
+
+        Copies on this machine are not asked. Costs reading all of the files, or of those that are
+        named; from a server elsewhere over the network.
+
+        Raises:
+            UnreachableLakeError: The server does not answer.
+        """
+        found: dict[str, str] = {}
+        for file in part.manifest.files if files is None else files:
+            try:
+                local = self._local(part, file)
+                if local is None:
+                    self._fetched(part.key, file)
+                elif (digest := copies.digest_of(local)) != file.sha256:
+                    raise self._damaged(part.key, file, digest)
+            except UnreachableLakeError:
+                raise
+            except (LakeError, OSError) as error:
+                found[file.name] = str(error)
+        return found
 
     def note(self, stored: Iterable[StoredPartition]) -> None:
         """Count partitions as handed out, of which a reader uses what `stored` tells."""
@@ -205,40 +260,47 @@ class Snapshot:
             )
         return Manifest.from_json(text, place=found.path)
 
-    def _locate(self, path: str, file: File, address: str) -> Path:
-        if address.startswith(LOCAL_SCHEME):
-            local = Path(address.removeprefix(LOCAL_SCHEME))
-            if local.is_absolute() and local.is_file():
-                # Hashing a year of files would cost each reader seconds; their size costs nothing
-                # and betrays what a full disk or another program cut short or replaced.
-                if local.stat().st_size != file.size:
-                    raise self._damaged(path, f"{local.stat().st_size} bytes", f"{file.size}")
-                return local
-        return self._download(path, file)
+    def _local(self, part: StoredPartition, file: File) -> Path | None:
+        """The file that holds a file's bytes, where our own server stores on this machine."""
+        if file.name not in part.addresses:
+            raise LakeError(self._missing(part.key, file))
+        local = path_in(self.lake.store, part.addresses[file.name])
+        return local if local is not None and local.is_file() else None
 
-    def _download(self, path: str, file: File) -> Path:
-        folder = self.lake.scratch / DOWNLOADS / file.sha256[:2]
-        target = folder / file.sha256
-        # Copies that nobody has used for weeks are removed, by their times.
-        with suppress(FileNotFoundError):
-            os.utime(target)
-            return target
+    def _located(self, part: StoredPartition, file: File) -> Path:
+        """The path of bytes that have been found to be those that the manifest names."""
+        local = self._local(part, file)
+        if local is None:
+            return copies.kept(self.lake.scratch, file, lambda: self._fetched(part.key, file))
+        if (found := copies.digest_of(local)) != file.sha256:
+            raise self._damaged(part.key, file, found)
+        return local
+
+    def _fetched(self, key: TablePartition, file: File) -> bytes:
+        from lakefs.exceptions import ServerException
+
         content: Any
-        folder.mkdir(parents=True, exist_ok=True)
         with self.lake.errors():
-            reader = self._reference.object(path).reader("rb", pre_sign=self.lake.pre_signed)
-            content = reader.read()
-        found = hashlib.sha256(content).hexdigest()
-        if found != file.sha256:
-            raise self._damaged(path, f"SHA-256 {found[:12]}…", f"{file.sha256[:12]}…")
-        descriptor, temporary = tempfile.mkstemp(dir=folder)
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content)
-        Path(temporary).replace(target)
-        return target
+            place = self._reference.object(f"{key.folder}{file.name}")
+            try:
+                content = place.reader("rb", pre_sign=self.lake.pre_signed).read()
+            except ServerException as error:
+                # The server knows the object, and its storage, or a signed link, not the bytes.
+                if error.status_code not in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
+                    raise
+                raise LakeError(self._missing(key, file)) from error
+        if (found := copies.digest(content)) != file.sha256:
+            raise self._damaged(key, file, found)
+        return bytes(content)
 
-    def _damaged(self, path: str, found: str, named: str) -> LakeError:
+    def _missing(self, key: TablePartition, file: File) -> str:
+        return (
+            f"{key.folder}{file.name} at commit {self.commit[:12]} is missing, and the "
+            f"partition's manifest lists it: {REMEDY}"
+        )
+
+    def _damaged(self, key: TablePartition, file: File, found: str) -> LakeError:
         return LakeError(
-            f"{path} at commit {self.commit[:12]} has {found} where its manifest names {named}: "
-            "its bytes are damaged; restore them from a backup, or materialize the partition again."
+            f"{key.folder}{file.name} at commit {self.commit[:12]} has SHA-256 {found[:12]}… where "
+            f"its manifest names {file.sha256[:12]}…: its bytes are damaged; {REMEDY}"
         )

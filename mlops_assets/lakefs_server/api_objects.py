@@ -252,7 +252,13 @@ class ObjectApi:
         etag: str,
         headers: list[tuple[bytes, bytes]],
     ) -> Response:
-        """A file's bytes, whole or the one range asked for."""
+        """A file's bytes, whole or the one range asked for.
+
+        Raises:
+            ApiError: 410 they are not stored any more, or not all of them.
+        """
+        if self._store.blobs.size(digest) != size:
+            raise ApiError(410, "the object's bytes are gone or cut short: put them down again")
         tag = f'"{etag}"'
         headers = [*headers, (b"etag", tag.encode()), (b"accept-ranges", b"bytes")]
         if request.header("if-none-match").strip() in (tag, etag):

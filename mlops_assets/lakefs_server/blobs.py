@@ -11,6 +11,7 @@ whoever frees holds that lock alone, and frees what is old. Both take microsecon
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import itertools
@@ -148,11 +149,21 @@ class BlobStore:
     def _place(self, digest: str) -> str:
         return f"{self._root}/{digest[:2]}/{digest[2:]}"
 
+    def intact(self, blob: Blob) -> bool:
+        """Whether these bytes are stored, by their digest and not by their name and size alone."""
+        if self.size(blob.digest) != blob.size:
+            return False
+        with contextlib.suppress(FileNotFoundError), self.path(blob.digest).open("rb") as stored:
+            return hashlib.file_digest(stored, hashlib.sha256).hexdigest() == blob.digest
+        return False
+
     def renew(self, blob: Blob) -> bool:
         """Make a blob young, so that nothing frees it for a while; False if it is not stored.
 
-        The size is compared too: a file cut short by a failing disk is replaced, not trusted.
+        Its bytes are read: what a failing disk cut short or changed is replaced, not trusted.
         """
+        if not self.intact(blob):
+            return False
         with self._locked(fcntl.LOCK_SH):
             return self._touch(blob)
 
@@ -290,11 +301,18 @@ class BlobStore:
         return f"{self._prefix}{next(self._serial)}"
 
     def keep(self, draft: _Draft, blob: Blob) -> Blob:
-        """Make a draft's bytes durable under their blob's name, unless they are stored already."""
+        """Make a draft's bytes durable under their blob's name, unless they are stored already.
+
+        Bytes that are stored damaged are replaced at once: who has them open reads what he opened.
+        """
         if not self.renew(blob):
             draft.sync()
+            replaces = self.size(blob.digest) is not None
             with self._locked(fcntl.LOCK_SH):
                 os.rename(draft.path, self._place(blob.digest))  # noqa: PTH104 - as in `_Draft`
+            if replaces:
+                # A commit may point at it already, and no other is to come that would sync it.
+                self.sync_names([blob.digest])
         return blob
 
     def sync_names(self, digests: Iterable[str]) -> None:
@@ -328,5 +346,9 @@ def _sync_directory(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        # Some network file systems have no such call for a folder, and sync a name by themselves.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
     finally:
         os.close(descriptor)

@@ -50,8 +50,11 @@ class BusyStoreError(ApiError):
         super().__init__(423, message)
 
 
-class DamagedStoreError(Exception):
-    """Something that the store needs is missing from it."""
+class DamagedStoreError(ApiError):
+    """Something that the store needs is missing from it, or not what its name says (500)."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(500, message)
 
 
 class StoreFormatError(Exception):

@@ -60,28 +60,32 @@ class Message(NamedTuple):
 
 
 def make(tree: str, parents: Sequence[Commit], message: Message) -> Commit:
-    """A commit, with its id: SHA-256 over what it says; the date enters in seconds, as in lakeFS.
+    """A commit, with its id. By the clock it is later than its parents, whatever the clock says.
 
-    So saying the same on the same parents within a second is one commit. By the clock it is later
-    than its parents, whatever the clock says: after one was set back by a day, the log gave the
-    day before first, and content was told to be of the commit that it had replaced.
+    After one was set back by a day, the log gave the day before first, and content was told to be
+    of the commit that it had replaced.
     """
     ids = tuple(parent.id for parent in parents)
     text, committer, metadata, dated_ns = message
     created_ns = dated_ns
     if created_ns is None:
         created_ns = max([time.time_ns(), *(parent.created_ns + 1 for parent in parents)])
-    said = [tree, ids, text, committer, sorted(metadata.items()), created_ns // 1_000_000_000]
-    return Commit(
-        hashlib.sha256(json.dumps(said).encode()).hexdigest(),
-        tree,
-        ids,
-        text,
-        committer,
-        metadata,
-        created_ns,
-        1 + max((parent.generation for parent in parents), default=0),
-    )
+    generation = 1 + max((parent.generation for parent in parents), default=0)
+    unnamed = Commit("", tree, ids, text, committer, metadata, created_ns, generation)
+    return unnamed._replace(id=identity(unnamed))
+
+
+def identity(commit: Commit) -> str:
+    """A commit's id: SHA-256 over what it says; the date enters in seconds, as in lakeFS.
+
+    So saying the same on the same parents within a second is one commit.
+    """
+    _, tree, parents, message, committer, metadata, created_ns, _ = commit
+    said = [
+        *(tree, parents, message, committer),
+        *(sorted(metadata.items()), created_ns // 1_000_000_000),
+    ]
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 
 
 def log(

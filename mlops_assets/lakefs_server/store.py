@@ -25,7 +25,7 @@ from mlops_assets.lakefs_server.errors import (
     InvalidError,
     NotFoundError,
 )
-from mlops_assets.lakefs_server.history import Commit
+from mlops_assets.lakefs_server.history import Commit, identity
 
 _NODES_KEPT = 4096  # about 40 MB when all are full leaves
 _COMMITS_KEPT = 8192
@@ -239,11 +239,20 @@ class Store:
         )
         if row is None:
             raise NotFoundError(f"commit '{commit_id}' not found")
-        commit = Commit(*row)
-        return commit._replace(parents=tuple(json.loads(row[2])), metadata=json.loads(row[5]))
+        try:
+            found = Commit(*row)._replace(
+                parents=tuple(json.loads(row[2])), metadata=json.loads(row[5])
+            )
+            if identity(found) == commit_id:
+                return found
+        except (ValueError, TypeError, AttributeError):
+            pass  # what was changed is not even a commit any more
+        raise DamagedStoreError(
+            f"the lake's commit {commit_id[:12]} is damaged: restore its folder from a backup."
+        )
 
     def node(self, name: str) -> tree.Node:
-        """A tree's node; raises DamagedStoreError if it is missing."""
+        """A tree's node; raises DamagedStoreError if it is missing or damaged."""
         found = self._nodes.get(name)
         if found is None:
             found = tree.decode(read_body(self.database.connection(), name))
@@ -263,11 +272,12 @@ class Store:
 
 
 def read_body(connection: sqlite3.Connection, node: str) -> bytes:
-    """The stored bytes of a tree's node; raises DamagedStoreError if they are missing."""
+    """The stored bytes of a tree's node; raises DamagedStoreError if not these are stored."""
     row = connection.execute("SELECT body FROM nodes WHERE id = ?", (node,)).fetchone()
-    if row is None:
+    if row is None or not isinstance(row[0], bytes) or tree.fingerprint(row[0]) != node:
         raise DamagedStoreError(
-            f"the lake lacks node {node[:12]} of its trees: restore its folder from a backup."
+            f"the lake {'lacks' if row is None else 'holds a damaged'} node {node[:12]} of its "
+            "trees: restore its folder from a backup."
         )
     body: bytes = row[0]
     return body
