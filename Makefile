@@ -10,6 +10,20 @@ STATE = "$${MLOPS_HOME:-.mlops}"
 export UV_CACHE_DIR ?= $(CURDIR)/.venv/cache
 export PIP_NO_CACHE_DIR ?= 1
 
+# Bare, a path would end at " #" or a quote, and even in quotes its "${NAME}" would be replaced.
+define WRITE_ENV
+import os, sys
+state = os.path.abspath(sys.argv[1])
+home = os.environ.get("DAGSTER_HOME") or os.path.join(state, "dagster")
+for name, place in (("MLOPS_HOME", state), ("DAGSTER_HOME", home)):
+    for letter, escape in (("\\", "\\\\"), ("'", "\\'"), ("$${", "$${:-$$}{")):
+        place = place.replace(letter, escape)
+    print(f"{name}='{place}'")
+print("DAGSTER_EVENT_BATCH_SIZE=500")
+print("DAGSTER_AUTOMATION_TICK_SETTLE_SECONDS=1")
+endef
+export WRITE_ENV
+
 INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode
 
 .PHONY: help run test ui bench soak conformance lint lock clean
@@ -36,9 +50,7 @@ help: ## Show this list
 # Dagster reads this file wherever it is started in the repository, so that `dagster` and `dg`
 # share the state and the record of `make run`. Written once: what you add to it stays.
 .env:
-	@state=$$($(PYTHON) -c 'import os, sys; print(os.path.abspath(sys.argv[1]))' $(STATE)); \
-	printf '%s\n' "MLOPS_HOME=$$state" "DAGSTER_HOME=$${DAGSTER_HOME:-$$state/dagster}" \
-		"DAGSTER_EVENT_BATCH_SIZE=500" "DAGSTER_AUTOMATION_TICK_SETTLE_SECONDS=1" > $@
+	@$(PYTHON) -c "$$WRITE_ENV" $(STATE) > $@
 
 run: .venv/.product .env ## Run the main job: a year of flights from raw data to evaluated models
 	@$(BIN)/mlops-assets run
@@ -50,14 +62,19 @@ ui: .venv/.product .env ## Open the Dagster UI with its daemon on 127.0.0.1:3000
 test: .venv/.test ## Run every test
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-soak: .venv/.test ## Run the long fault tests; they print what they found
+soak: .venv/.test ## Run the long fault tests, which print what they found, and what only repeats
 	@$(BIN)/python -m pytest -m soak --capture=no
 
+# What a user can hold a lakeFS server to: the lake's tests, and all that works on branches.
+LAKE_TESTS := tests/lake tests/cli/test_branch.py \
+	tests/cli/test_backfill_isolated.py::test_an_isolated_backfill_that_fails_leaves_the_base_branch_as_it_was_and_is_resumed
+
+conformance: export LAKE := $(LAKE)
 conformance: export LAKEFS := $(LAKEFS)
 conformance: export LAKEFS_SPEC := $(LAKEFS_SPEC)
 conformance: export DAGSTER := $(DAGSTER)
-conformance: .venv/.test ## Run the suites of copies of others: LAKEFS=folder LAKEFS_SPEC=folder DAGSTER=folder
-	@$(BIN)/python -m pytest -s -rs tests/conformance
+conformance: .venv/.test ## Hold a lakeFS server to our tests: LAKE=address; or run copies of the suites of others: LAKEFS=folder LAKEFS_SPEC=folder DAGSTER=folder
+	@$(BIN)/python -m pytest -rs $(if $(LAKE),$(LAKE_TESTS),-s tests/conformance)
 
 bench: .venv/.test ## Run every benchmark: one JSON line a figure in bench/results.jsonl, and a table
 	@$(BIN)/python -m bench

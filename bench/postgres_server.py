@@ -100,8 +100,9 @@ def postgres_server(
         if root:
             for place in (folder, secret):
                 shutil.chown(place, "postgres")
-        server.control("initdb", "-o", f"-U {administrator} -A scram-sha-256 --pwfile={secret}")
-        synced = "" if durable else "-c fsync=off"
+        made, synced = ("", "") if durable else ("--no-sync", "-c fsync=off")
+        first = f"-U {administrator} -A scram-sha-256 --pwfile={secret} {made}"
+        server.control("initdb", "-o", first)
         options = f"-c listen_addresses=127.0.0.1 -c port={port} {synced} -k {folder}"
         server.control("-l", str(folder / "log"), "-o", options, "start")
         try:

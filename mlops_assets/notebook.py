@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlops_assets.engines.schemas import SchemaError, require_one_schema
 from mlops_assets.lake import (
     LakeError,
     MissingPartitionError,
@@ -111,7 +112,10 @@ class Past:
     def arrow(self, table: str, partitions: str | Iterable[str] | None = None) -> pa.Table:
         """The rows of a table as Arrow has them; as `read` otherwise.
 
-        A column that was added later is null in the partitions that lack it.
+        A column that is declared as younger than a partition is null there.
+
+        Raises:
+            SchemaError: The partitions' schemas differ otherwise than declared.
         """
         import pyarrow.parquet as pq
         from pyarrow import concat_tables
@@ -120,6 +124,14 @@ class Past:
         files = self.snapshot.files(stored)
         if any(part.manifest.rows is None for part in stored):
             raise LakeError(f"{table} holds files, not rows: use `files` for what it consists of.")
+        try:
+            require_one_schema(stored, {})
+        except SchemaError:
+            # Loading what is declared takes seconds, and only partitions that differ need it.
+            from mlops_assets.components.younger import since_of
+            from mlops_assets.definitions import defs
+
+            require_one_schema(stored, since_of(defs().resolve_asset_graph(), table))
         # Each file by itself: told to look for partitions in paths, Arrow takes those of the
         # store for columns.
         read = [pq.ParquetFile(file).read() for file in files]

@@ -7,20 +7,25 @@ to this class.
 
 from __future__ import annotations
 
+import codecs
+import locale
 import os
 import re
-from contextlib import suppress
+import sys
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from mlops_assets.files import create_whole
+
 ROOT = Path(__file__).resolve().parent.parent
 STATE_FORMAT = 1
 MAIN = "main"
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 BRANCH_NAME = r"\w[-\w]*"
 BRANCH_MARK = "lakefs_branch"
 HTTP_ADDRESS = r"^https?://[^/\s]+"
@@ -36,7 +41,7 @@ DAYS_OF_MONTHS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
 def _place(text: str) -> Path | str:
-    return text if "://" in text else Path(text)
+    return text if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text) else Path(text)
 
 
 def _cron(text: str) -> str:
@@ -77,6 +82,17 @@ Cron = Annotated[str, AfterValidator(_cron)]
 
 Place = Annotated[Path | str, BeforeValidator(_place)]
 """A folder, or an address of something else."""
+
+
+URL_MARK = (r"\?|%[0-9A-Fa-f]{2}", "Dagster and MLflow name their databases by URLs")
+UNREADABLE = (
+    (r"\{[{%#]", "dbt takes it for a template"),
+    (r"#", "dbt's adapter for DuckDB takes its database's path for a URL"),
+    (r"\\(?=.*[*\[])|[*\[](?=.*\\)", "DuckDB reads no path with a backslash and one of * and ["),
+    (r"[\x00-\x1f\x7f\ud800-\udfff]", "it is no printable text in UTF-8"),
+)
+"""What a path may not hold, as a pattern, and why: the libraries that take it cannot quote it, and
+would read and write elsewhere."""
 
 
 class SettingsError(Exception):
@@ -225,8 +241,10 @@ def settings() -> Settings:
     """The settings of this process.
 
     Raises:
-        SettingsError: A variable's value is not usable.
+        SettingsError: A variable's value is not usable, or Python itself runs as no result may be
+            made.
     """
+    _check_process()
     try:
         found = Settings()
     except ValidationError as error:
@@ -241,6 +259,9 @@ def settings() -> Settings:
         "landing": found.landing,
         "profiles_file": found.profiles_file,
     }
+    _refuse("MLOPS_HOME", found.home, (URL_MARK, *UNREADABLE))
+    if found.dagster_home_given is not None:
+        _refuse("DAGSTER_HOME", found.dagster_home_given, (URL_MARK, UNREADABLE[-1]))
     return found.model_copy(
         update={
             name: place.expanduser().absolute()
@@ -250,21 +271,33 @@ def settings() -> Settings:
     )
 
 
-def create_whole(path: Path, content: bytes) -> None:
-    """Make a file that is there with all of its content or not at all; an existing one stays.
+def _refuse(variable: str, place: Path, unfit: Iterable[tuple[str, str]]) -> None:
+    for pattern, reason in unfit:
+        if (held := re.search(pattern, str(place))) is not None:
+            raise SettingsError(
+                f"{variable} is {str(place)!r}, which cannot be used because of {held[0]!r} in it "
+                f"({reason}): set it to another path."
+            )
 
-    Written in place, a full disk or a kill left an empty file behind that was refused, or obeyed,
-    for ever after.
 
-    Raises:
-        OSError: The file cannot be made.
+def _check_process() -> None:
+    """Refuse a process in which libraries check less, or read otherwise, than results rely on.
+
+    None of it can be changed once the process runs.
     """
-    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-") as draft:
-        draft.write(content)
-        draft.flush()
-        os.fsync(draft.fileno())
-        with suppress(FileExistsError):
-            os.link(draft.name, path)
+    if sys.flags.optimize:
+        raise SettingsError(
+            "Python runs optimized, without the checks that libraries make by assert: unset "
+            "PYTHONOPTIMIZE, and start it without -O."
+        )
+    encoding = locale.getpreferredencoding(do_setlocale=False)
+    if codecs.lookup(encoding).name != "utf-8":
+        raise SettingsError(
+            f"Python reads files as {encoding} here, and SQL and YAML are UTF-8: set PYTHONUTF8=1, "
+            "or LC_ALL to a locale of UTF-8."
+        )
+    if os.environ.get("PANDAS_DATA_MANAGER", "block") != "block":
+        raise SettingsError("pandas cannot check contracts as PANDAS_DATA_MANAGER is: unset it.")
 
 
 def check_record(dagster_home: Path, branch: str) -> None:
@@ -285,6 +318,18 @@ def check_record(dagster_home: Path, branch: str) -> None:
             f"{branch}: unset DAGSTER_HOME, in .env too, to use the branch's own record, or "
             f"correct LAKEFS_BRANCH."
         )
+
+
+def _spare_loopback() -> None:
+    """Keep our own servers out of a proxy's way, in this process and in those that it starts.
+
+    A proxy that the environment names is for the way out. Asked for an address of loopback it looks
+    on its own machine, and a server that had been up for two minutes counted as not started.
+    """
+    named = os.environ.get("no_proxy") or os.environ.get("NO_PROXY", "")
+    spared = [name.strip() for name in named.split(",") if name.strip()]
+    if spared != ["*"]:
+        os.environ["no_proxy"] = ",".join(dict.fromkeys([*spared, *LOOPBACK]))
 
 
 def open_state(home: Path) -> Path:
@@ -315,5 +360,6 @@ def open_state(home: Path) -> Path:
             f"the state directory {home} has format {found}, newer than the {STATE_FORMAT} that "
             "this version reads: upgrade mlops-assets, or set MLOPS_HOME to another place."
         )
+    _spare_loopback()
     os.environ.setdefault("MPLCONFIGDIR", str(home / "cache" / "matplotlib"))
     return home

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import named_server
+
 from mlops_assets.settings import settings
 
 DAYS = ("2013-01-01", "2013-01-02")
@@ -24,9 +26,10 @@ class Ended:
 
 
 def environment(**variables: str | Path) -> dict[str, str]:
-    """The environment of a user who has configured nothing but `variables`."""
+    """The environment of a user who has configured nothing but `variables`, and a named server."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
-    return inherited | {name: str(value) for name, value in variables.items()}
+    server = named_server.variables(variables.get("MLOPS_HOME"))
+    return inherited | server | {name: str(value) for name, value in variables.items()}
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import hypothesis
 import pytest
 from forked_workers import Workers
 from installation import BUILT_DAYS, Installation, copied, installed, open_lake
+from named_server import delete_repositories
 
 from mlops_assets.components import dbt_manifest
 from mlops_assets.lake import Lake
@@ -17,6 +18,11 @@ from mlops_assets.settings import ROOT, settings
 # By default an example that takes 0.2 s fails its test, which on a busy machine any can.
 hypothesis.settings.register_profile("unhurried", deadline=None)
 hypothesis.settings.load_profile("unhurried")
+
+
+def pytest_sessionfinish() -> None:
+    """Leave nothing on a server that the tests did not start."""
+    delete_repositories()
 
 
 @pytest.fixture(scope="session")

@@ -19,27 +19,41 @@ from pathlib import Path
 from typing import IO
 
 import dagster as dg
+import prompt_daemon
 import pytest
 from command_line import COMMAND
+from dagster._core.execution.backfill import BulkActionStatus
+from dagster._core.scheduler.instigation import InstigatorStatus, TickStatus
 from installation import DAILY, WHOLE, Installation, asset_key, installed, reading
-from landed_files import content_of, land
+from landed_files import land
 from made_up_month import MONTH, publish_training_set
+from prompt_daemon import NIGHTS, write_night
 from small_source import small_source
 
 from mlops_assets.defs.automation.run_tags import STARTED_BY
 from mlops_assets.settings import ROOT, settings
+from mlops_assets.sources.storage import REST_SECONDS
 
 ORIGINS = ("EWR", "JFK", "LGA")
+NEXT_MONTH, DEPLOYED = "2013-05", "flight_delay/deployed_model"
 BEFORE = ("2013-01-01", "2013-04-01")
 """The days that are there before any lands, of each 20th flight."""
 BEFORE_DAYS = 91
 
 PATIENCE_SECONDS = 3600
 """A day takes seconds at rest; of thirty with twenty kills on a busy machine each takes minutes."""
-QUIET_SECONDS = 100
-"""Nothing is under way and nothing begins for so long: the night comes every minute here."""
+LOOKS = 3
+"""So often every sensor looks before there is nothing to do: a condition asks for what it saw at
+the look before, some a look later."""
 
-DAEMON = (sys.executable, "-m", "dagster._daemon", "run")
+UNDER_WAY = (
+    BulkActionStatus.REQUESTED,
+    BulkActionStatus.CANCELING,
+    BulkActionStatus.FAILING,
+)
+
+STOCK = (sys.executable, "-m", "dagster._daemon")
+PROMPT = (sys.executable, prompt_daemon.__file__)
 
 SENSORS = ("arrivals", "flow_of_tables", "flow_of_models", "flow_of_data")
 
@@ -55,6 +69,15 @@ def prepare(home: Path, definitions: dg.Definitions) -> None:
         assert past.materialize(["flight_delay/model"], models).success
 
 
+def deploy(made: Installation) -> None:
+    """Judge the prepared models, and say which of them score that month and the next."""
+    for origin in ORIGINS:
+        judged = ("flight_delay/evaluation_report", "flight_delay/champion")
+        assert made.materialize(judged, f"{MONTH}|{origin}").success
+        for month in (MONTH, NEXT_MONTH):
+            assert made.materialize([DEPLOYED], f"{month}|{origin}").success
+
+
 @dataclass
 class Landing:
     """A state directory with its landing area and the daemon that looks at it.
@@ -63,11 +86,15 @@ class Landing:
         installation: What this process has open of the state directory.
         area: The landing area.
         log: Where the daemon's words go.
+        prompt: Whether its daemon is `prompt_daemon`; else it is Dagster's own, as users start it,
+            and each minute is a night.
     """
 
     installation: Installation
     area: Path
     log: Path
+    prompt: bool = True
+    _changed: float = field(default=0)
     _daemon: subprocess.Popen[bytes] | None = field(default=None)
 
     @property
@@ -78,12 +105,12 @@ class Landing:
     @property
     def environment(self) -> dict[str, str]:
         """The environment of whoever works on it."""
-        return {
-            **os.environ,
-            "MLOPS_LANDING": str(self.area),
-            # Features are made at night: here every minute is one.
-            "MLOPS_NIGHTLY": "* * * * *",
-        }
+        nights = {NIGHTS: str(self._nights)} if self.prompt else {"MLOPS_NIGHTLY": "* * * * *"}
+        return {**os.environ, "MLOPS_LANDING": str(self.area), **nights}
+
+    @property
+    def _nights(self) -> Path:
+        return self.log.with_name("nights")
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -94,15 +121,11 @@ class Landing:
             yield
         settings.cache_clear()
 
-    def drop(self, day: str, change: Callable[[str, str], str] = lambda _, text: text) -> None:
-        """Drop the files of a day, each whole or not at all.
-
-        Args:
-            day: The day.
-            change: Called with a table and its text, to change it.
-        """
-        for table in ("flights", "weather"):
-            land(self.area, table, day, change(table, content_of(table, day)))
+    def drop(self, table: str, day: str, content: str | None = None) -> None:
+        """Drop a table's file of a day, whole or not at all; the real one if it has no content."""
+        land(self.area, table, day, content)
+        # A file that was written a moment ago counts as being written.
+        self._changed = time.time() + REST_SECONDS
 
     def switch_on(self, names: Sequence[str] = SENSORS) -> None:
         """Turn sensors on, by the command."""
@@ -115,7 +138,7 @@ class Landing:
         stream: IO[bytes]
         with self.log.open("ab") as stream:
             self._daemon = subprocess.Popen(
-                [*DAEMON, "-w", str(ROOT / "workspace.yaml")],
+                [*(PROMPT if self.prompt else STOCK), "run", "-w", str(ROOT / "workspace.yaml")],
                 # Where the repository is, Dagster would take its home from the `.env` of `make`.
                 cwd=self.log.parent,
                 env=self.environment,
@@ -158,18 +181,61 @@ class Landing:
             time.sleep(1)
 
     def settle(self) -> None:
-        """Wait until nothing has begun or been under way for a while."""
-        since = time.monotonic()
+        """Have nights come until one brings nothing."""
         seen = -1
+        while seen < (seen := len(self.runs())):
+            self.pass_a_night()
 
-        def quiet() -> bool:
-            nonlocal since, seen
-            runs = self.runs()
-            if len(runs) != seen or any(not run.is_finished for run in runs):
-                since, seen = time.monotonic(), len(runs)
-            return time.monotonic() - since > QUIET_SECONDS
+    def pass_a_night(self) -> None:
+        """Have everything flow as far as it does by day, and then what a night brings."""
+        self._calm()
+        self._night()
+        self._calm()
 
-        self.wait(quiet)
+    def _night(self) -> None:
+        """Have a night come, in which features are made."""
+        if self.prompt:
+            self._changed = write_night(self._nights)
+            return
+        minute = 60.0
+        self._changed = (time.time() // minute + 1) * minute
+        self.wait(lambda: time.time() > self._changed)
+
+    def _calm(self) -> None:
+        """Wait until nothing is under way, and every sensor has looked since and found nothing."""
+
+        def calm() -> bool:
+            before = self._last_change()
+            return (
+                before is not None
+                and all(looks >= LOOKS for looks in self._looks(before))
+                # What the last look found would be there by now.
+                and self._last_change() == before
+            )
+
+        self.wait(calm)
+
+    def _last_change(self) -> float | None:
+        """When the last thing came or ended, or None as long as something is under way."""
+        runs = self.instance.get_run_records()
+        backfills = self.instance.get_backfills()
+        if any(run.end_time is None for run in runs) or any(
+            backfill.status in UNDER_WAY for backfill in backfills
+        ):
+            return None
+        ends = [run.end_time or 0 for run in runs]
+        ends += [backfill.backfill_end_timestamp or 0 for backfill in backfills]
+        return max(self._changed, *ends)
+
+    def _looks(self, since: float) -> Iterator[int]:
+        """How often each sensor that is on has looked since then."""
+        for state in self.instance.all_instigator_state(
+            instigator_statuses={InstigatorStatus.RUNNING}
+        ):
+            ticks = self.instance.get_ticks(
+                state.instigator_origin_id, state.selector_id, after=since
+            )
+            yield sum(tick.status is not TickStatus.STARTED for tick in ticks)
 
     def made(self, asset: str) -> set[str]:
         """The partitions of an asset that Dagster's record holds."""
@@ -201,12 +267,12 @@ class Landing:
 
 
 @contextmanager
-def landing(home: Path, definitions: dg.Definitions) -> Iterator[Landing]:
+def landing(home: Path, definitions: dg.Definitions, *, prompt: bool = True) -> Iterator[Landing]:
     """Open a prepared state directory with an empty landing area; the daemon is not started."""
     area = home.parent / "landing"
     area.mkdir(exist_ok=True)
     with installed(home, definitions) as opened:
-        made = Landing(opened, area, home.parent / "daemon.log")
+        made = Landing(opened, area, home.parent / "daemon.log", prompt)
         try:
             yield made
         finally:

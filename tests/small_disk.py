@@ -31,6 +31,20 @@ def small_disk(place: Path, size: int) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", place], check=True)
 
 
+@contextmanager
+def read_only(folder: Path, place: Path) -> Iterator[Path]:
+    """Mount a folder where nothing can be written; skips where that is not allowed."""
+    place.mkdir()
+    for options in (("--bind", folder), ("-o", "remount,ro,bind")):
+        mounted = subprocess.run(["mount", *options, place], check=False, capture_output=True)
+        if mounted.returncode != 0:
+            pytest.skip("mounting a folder read-only needs root and the right to mount")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "--lazy", place], check=True)
+
+
 def fill(place: Path, free: int) -> None:
     """Leave so many bytes free."""
     with (place / BALLAST).open("wb") as ballast:

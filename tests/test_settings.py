@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import NoReturn
+from urllib.request import proxy_bypass
+
 import pytest
+import requests
 from dagster._utils.schedules import cron_string_iterator, is_valid_cron_string
 
+from mlops_assets.cli import ui
 from mlops_assets.cli.program import exit_code
+from mlops_assets.files import create_whole
 from mlops_assets.settings import (
     ROOT,
     STATE_FORMAT,
     Settings,
     SettingsError,
-    create_whole,
     open_state,
     settings,
 )
@@ -102,8 +112,55 @@ def test_an_empty_variable_configures_nothing(monkeypatch: pytest.MonkeyPatch) -
     assert found.home == ROOT / ".mlops"
 
 
-def test_a_file_is_made_whole_and_an_existing_one_stays(tmp_path) -> None:
+def no_links(*_: object) -> NoReturn:
+    raise OSError(errno.EPERM, "Operation not permitted")
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_file_is_made_whole_and_an_existing_one_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, links: bool
+) -> None:
+    if not links:
+        monkeypatch.setattr(os, "link", no_links)
     create_whole(tmp_path / "mark", b"first")
     create_whole(tmp_path / "mark", b"second")
     assert [path.name for path in tmp_path.iterdir()] == ["mark"]
     assert (tmp_path / "mark").read_bytes() == b"first"
+
+
+class Page(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+@pytest.mark.parametrize(
+    ("variable", "before", "after"),
+    [
+        ("no_proxy", "", "localhost,127.0.0.1,::1"),
+        ("no_proxy", "corp.example, localhost", "corp.example,localhost,127.0.0.1,::1"),
+        ("NO_PROXY", ".corp.example", ".corp.example,localhost,127.0.0.1,::1"),
+        ("no_proxy", "*", "*"),
+    ],
+)
+def test_a_proxy_is_for_the_way_out_and_not_for_servers_of_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, before: str, after: str
+) -> None:
+    for name in ("http_proxy", "HTTPS_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.setenv("no_proxy", "")
+    monkeypatch.setenv(variable, before)
+    open_state(tmp_path / "home")
+    assert os.environ["no_proxy"] == after
+    assert proxy_bypass("lakefs.example.com") is (before == "*")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/"
+        assert ui._answers(url)
+        assert requests.get(url, timeout=5).ok
+        server.shutdown()

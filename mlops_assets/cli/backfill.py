@@ -377,7 +377,8 @@ def cancel(backfill_id: str, *, debug: bool) -> str:
         stays = (
             "what it published stays."
             if branch is None
-            else f"what it made lies on {branch}: `mlops-assets branch drop {branch}` removes it."
+            else f"what it made lies on {branch}: `mlops-assets branch drop --force {branch}` "
+            "throws it away."
         )
         return f"backfill {name} has ended; {stays}"
 

@@ -11,7 +11,6 @@ The daemons and their controller are Dagster's internals; a test runs a backfill
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import signal
 import threading
@@ -29,6 +28,7 @@ from dagster._daemon.daemon import BackfillDaemon, DagsterDaemon, MonitoringDaem
 from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import QueuedRunCoordinatorDaemon
 from dagster._utils.interrupts import capture_interrupts, raise_interrupts_as
 
+from mlops_assets.cli.only_one import in_turn
 from mlops_assets.settings import ROOT
 
 if TYPE_CHECKING:
@@ -42,7 +42,6 @@ LOOK_SECONDS = 2
 # A daemon says every 30 s that it is alive, later if it is busy.
 SILENCE_SECONDS = 90
 
-LOCK = "backfill_daemon.lock"
 STANDARD_INPUT = 0
 
 BACKFILL = BackfillDaemon.daemon_type()
@@ -79,9 +78,11 @@ def needed(instance: dg.DagsterInstance) -> list[str]:
 def alive(instance: dg.DagsterInstance) -> bool:
     """Whether daemons look after the backfills of an instance, by what they last said."""
     heartbeats = instance.get_daemon_heartbeats()
-    since = time.time() - SILENCE_SECONDS
+    now = time.time()
+    # One that lies far ahead was said before the clock was set back.
     return all(
-        kind in heartbeats and heartbeats[kind].timestamp > since for kind in needed(instance)
+        kind in heartbeats and abs(now - heartbeats[kind].timestamp) < SILENCE_SECONDS
+        for kind in needed(instance)
     )
 
 
@@ -105,8 +106,7 @@ def _end_with_the_command() -> None:
 @contextlib.contextmanager
 def _the_only_one(home: Path) -> Iterator[None]:
     """Wait until no other process does this for the same home of Dagster's."""
-    with (home / LOCK).open("a") as lock, raise_interrupts_as(KeyboardInterrupt):
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with raise_interrupts_as(KeyboardInterrupt), in_turn(home, "a backfill's daemon"):
         yield
 
 

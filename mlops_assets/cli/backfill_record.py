@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dagster import DagsterEventType as Kind
@@ -114,7 +115,7 @@ def give_up_dead_runs(instance: dg.DagsterInstance, backfill: PartitionBackfill)
         ],
     )
     for run in instance.get_runs(unfinished):
-        if worker(run).status is not WorkerStatus.RUNNING:
+        if worker(run, Path(instance.root_directory)).status is not WorkerStatus.RUNNING:
             instance.report_run_canceled(run, message="The process of this run is gone.")
 
 

@@ -18,8 +18,9 @@ from mlops_assets.cli.execution import FailedRunError, Runner
 from mlops_assets.cli.faults import CommandError
 from mlops_assets.cli.interrupts import noticed_interrupts
 from mlops_assets.cli.record import INSTANCE_FILE, opened_record
-from mlops_assets.lake import LakeError, branches
-from mlops_assets.settings import MAIN, Settings, create_whole
+from mlops_assets.files import create_whole
+from mlops_assets.lake import LakeError, UnmergedError, branches
+from mlops_assets.settings import MAIN, Settings
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -166,10 +167,12 @@ def drop(found: Settings, lake: Lake, name: str, *, force: bool = False) -> None
         found: The settings of the base branch.
         lake: The lake of the base branch.
         name: The data branch.
-        force: Also where the record shows a run at work: one that was killed shows so for ever.
+        force: Also where the branch has commits that the base branch lacks, which are thrown away,
+            and where the record shows a run at work: one that was killed shows so for ever.
 
     Raises:
         CommandError: There is no such branch, it is the base branch, or runs work on it.
+        UnmergedError: The branch has commits that the base branch lacks: nothing is gone.
         LakeError: The lake does not answer or refuses.
     """
     _require_data_branch(lake, name)
@@ -185,9 +188,11 @@ def drop(found: Settings, lake: Lake, name: str, *, force: bool = False) -> None
             runs = {run.run_id for run in instance.get_runs()}
         kept = [branch for branch in lake.work_branches() if any(run in branch for run in runs)]
     # The instance goes last: a command killed in between finds it, and what is still to be dropped.
+    branches.drop(lake, name, discard=force)
     for branch in kept:
-        branches.drop(lake, branch)
-    branches.drop(lake, name)
+        # Without force, what a step left unpublished stays for its post-mortem.
+        with contextlib.suppress(UnmergedError):
+            lake.delete_branch(branch, discard=force)
     base = _configuration(found)
     if base is not None:
         branch_storage.drop_schema(base, name)
@@ -341,6 +346,6 @@ def require_idle(instance: dg.DagsterInstance, name: str) -> None:
     if working:
         raise CommandError(
             f"run {working[0].run_id} works on {name}: wait for it, or cancel it in "
-            f"`mlops-assets ui --branch {name}`, and try again (`branch drop --force` takes the "
+            f"`mlops-assets ui --branch {name}`, and try again (`branch drop --force` throws the "
             "branch away under it)."
         )

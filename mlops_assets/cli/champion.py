@@ -104,7 +104,12 @@ def champion(name: str, *, promote: str | None, rollback: bool, debug: bool) -> 
     home = open_state(found.home)
     open_record(found)
     progress = progress_on(sys.stderr, lines_only=debug)
-    with noticed_interrupts() as stopped, console_to_log(home, shown=debug), progress:
+    reads = promote is None and not rollback
+    with (
+        noticed_interrupts() as stopped,
+        console_to_log(home, shown=debug, reads=reads),
+        progress,
+    ):
         from dagster import DagsterInstance
 
         from mlops_assets.definitions import defs

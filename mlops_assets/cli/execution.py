@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import time
 import uuid
@@ -78,7 +79,7 @@ class Runner:
             FailedRunError: It failed; the base branch holds what the runs before it published.
             KeyboardInterrupt: Somebody stopped it.
         """
-        from mlops_assets.compute.run_process import own_tags
+        from mlops_assets.compute.run_process import own_tags, sign_of_life
 
         run_id = str(uuid.uuid4())
         watch = RunWatch(self.progress, started=time.time())
@@ -86,12 +87,13 @@ class Runner:
         self.progress.begin(title)
         # Should this process be killed, the daemon finds that the run has nobody left.
         tags = {**options.get("tags", {}), **own_tags(run_id)}
-        result = job.execute_in_process(
-            instance=self.instance,
-            run_id=run_id,
-            raise_on_error=False,
-            **{**options, "tags": tags},
-        )
+        with sign_of_life(Path(self.instance.root_directory), run_id):
+            result = job.execute_in_process(
+                instance=self.instance,
+                run_id=run_id,
+                raise_on_error=False,
+                **{**options, "tags": tags},
+            )
         if self.stopped() or interrupted(watch.failure):
             raise KeyboardInterrupt
         if result.success:
@@ -103,7 +105,7 @@ class Runner:
 
 
 @contextlib.contextmanager
-def console_to_log(home: Path, *, shown: bool) -> Iterator[Path | None]:
+def console_to_log(home: Path, *, shown: bool, reads: bool = False) -> Iterator[Path | None]:
     """Send what steps and Dagster print to a new file below `home`.
 
     Standard output never carries it, so that it holds a command's result and nothing else.
@@ -111,6 +113,7 @@ def console_to_log(home: Path, *, shown: bool) -> Iterator[Path | None]:
     Args:
         home: The state directory.
         shown: Show it on standard error instead.
+        reads: Whether the command only reads, and so does without a file where none can be made.
 
     Yields:
         The file; None if it is shown.
@@ -120,8 +123,14 @@ def console_to_log(home: Path, *, shown: bool) -> Iterator[Path | None]:
             yield None
         return
     folder = home / "logs"
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}.log"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    except OSError:
+        if not reads:
+            raise
+        path = Path(os.devnull)
     # Two files, because Dagster's capture of a step's output swaps the descriptor of each.
     with (
         _appended(path) as out,

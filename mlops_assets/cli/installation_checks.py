@@ -9,6 +9,7 @@ import stat
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from shlex import quote
 
 from mlops_assets.cli.check import Check, passed, problem
 from mlops_assets.settings import ROOT, STATE_FORMAT
@@ -74,7 +75,8 @@ def state(home: Path) -> Check:
         return problem(
             "state",
             f"{secret} signs links to the lake's objects and others can read it.",
-            f"chmod 600 {secret}",
+            f"chmod 600 {quote(str(secret))}; where the file system keeps no permissions, mount it "
+            "with umask=077.",
         )
     if not os.access(home, os.W_OK | os.X_OK):
         return problem("state", f"{home} cannot be written.", "correct its permissions.")

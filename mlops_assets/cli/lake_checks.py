@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from mlops_assets.cli.check import Check, passed, problem
-from mlops_assets.cli.record import open_record
+from mlops_assets.cli.record import opened_record
 from mlops_assets.cli.watch import COMMIT
 from mlops_assets.lake import (
     Lake,
@@ -158,13 +158,10 @@ def record(lake: Lake, settings: Settings, *, deep: bool) -> Check:
 
     With `deep`, of each partition of each asset.
     """
-    import dagster as dg
-
-    home = open_record(settings)
     with lake.errors():
         reachable = {commit.id for commit in lake.repo().ref(lake.base_branch).log()}
     looked_at = 0
-    with dg.DagsterInstance.get() as instance:
+    with opened_record(settings) as instance:
         for key in instance.get_asset_keys():
             for partition, commit in _recorded(instance, key, deep=deep):
                 looked_at += 1
@@ -173,8 +170,8 @@ def record(lake: Lake, settings: Settings, *, deep: bool) -> Check:
                     return problem(
                         "record",
                         f"{what} was recorded at commit {commit[:12]}, which is not on "
-                        f"{lake.base_branch}: the record in {home} and the lake are not of the "
-                        "same history.",
+                        f"{lake.base_branch}: the record in {settings.dagster_home} and the lake "
+                        "are not of the same history.",
                         "set DAGSTER_HOME to the record that belongs to this lake, or materialize "
                         "the asset again.",
                     )
@@ -204,14 +201,11 @@ def _recorded(
 
 def reconciled(lake: Lake, settings: Settings) -> Check:
     """Whether Dagster's record names all that the base branch holds; what it lacks is recorded."""
-    import dagster as dg
-
     from mlops_assets.components.reconciliation import report, unrecorded
     from mlops_assets.definitions import defs
 
-    open_record(settings)
     graph = defs().resolve_asset_graph()
-    with dg.DagsterInstance.get() as instance:
+    with opened_record(settings) as instance:
         found = unrecorded(lake, instance, graph)
         recorded = report(lake, instance, graph, found.partitions)
     left = f" {found.recording} more are left to their runs." if found.recording else ""

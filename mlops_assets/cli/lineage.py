@@ -245,7 +245,7 @@ def lineage(name: str) -> Lineage:
         RequestError: Nothing has that name.
     """
     found = settings()
-    with console_to_log(open_state(found.home), shown=False):
+    with console_to_log(open_state(found.home), shown=False, reads=True):
         from mlops_assets.definitions import defs
 
         graph = defs().resolve_asset_graph()

@@ -19,6 +19,7 @@ STOPPED = 130
 STOPPED_SENTENCE = "stopped: what was published stays whole; run again to go on."
 DEBUG = click.option("--debug", is_flag=True, help="Show Dagster's words and tracebacks.")
 PORT = click.IntRange(1, 65535)
+FORCE_DROP = "Even with commits that are not merged, or a run that is recorded as working on it."
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 
@@ -482,10 +483,10 @@ def branch_merge(name: str, *, as_json: bool, debug: bool) -> None:
 
 @branch.command("drop")
 @click.argument("name")
-@click.option("--force", is_flag=True, help="Even if a run is recorded as working on it.")
+@click.option("--force", is_flag=True, help=FORCE_DROP)
 @DEBUG
 def branch_drop(name: str, *, force: bool, debug: bool) -> None:  # noqa: ARG001 - main reads --debug
-    """Take a data branch away, with its record, without a trace."""
+    """Take a data branch away, with its record; with --force also what was not merged."""
     from mlops_assets.cli.branch import drop
 
     click.echo(drop(name, force=force))

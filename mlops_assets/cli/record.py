@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlops_assets.cli.faults import CommandError
+from mlops_assets.files import create_whole
 from mlops_assets.settings import (
     BRANCH_MARK,
     ROOT,
     Settings,
     SettingsError,
     check_record,
-    create_whole,
 )
 
 if TYPE_CHECKING:
@@ -54,6 +54,12 @@ def _instance(home: Path) -> dg.DagsterInstance:
     except Exception as error:
         if not isinstance(error, database_faults()):
             raise
+        if not os.access(home, os.W_OK | os.X_OK):
+            raise CommandError(
+                f"Dagster's record {home} cannot be opened, because SQLite writes beside a "
+                "database that it reads, and nothing can be written there: correct its "
+                "permissions, or set DAGSTER_HOME to a copy of it."
+            ) from error
         # Dagster says how often it tried, and its cause why in vain.
         reason = str(error.__cause__ or error).strip().partition("\n")[0]
         raise CommandError(

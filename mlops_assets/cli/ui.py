@@ -16,6 +16,7 @@ import click
 from mlops_assets.cli.children import child, log_file
 from mlops_assets.cli.faults import CommandError
 from mlops_assets.cli.interrupts import stopped_by_signals
+from mlops_assets.cli.only_one import the_only_daemon
 from mlops_assets.cli.record import open_record
 from mlops_assets.defs.resources import find_tracking
 from mlops_assets.settings import ROOT, Settings, open_state, settings
@@ -66,7 +67,8 @@ def serve_ui(port: int, mlflow_port: int, branch: str | None, *, debug: bool) ->
 
     Raises:
         SettingsError: The settings or the state directory are not usable.
-        CommandError: A port is taken, or a server did not start.
+        CommandError: Another daemon looks after the record, a port is taken, or a server did not
+            start.
     """
     found = settings() if branch is None else settings().on_branch(branch)
     home = open_state(found.home)
@@ -77,9 +79,13 @@ def serve_ui(port: int, mlflow_port: int, branch: str | None, *, debug: bool) ->
         )
     open_record(found)
     wanted = servers(found, port, mlflow_port)
-    for server in wanted:
-        _check_free(server)
-    with log_file(home, "ui", shown=debug) as log, stopped_by_signals():
+    with (
+        the_only_daemon(found.dagster_home, "mlops-assets ui"),
+        log_file(home, "ui", shown=debug) as log,
+        stopped_by_signals(),
+    ):
+        for server in wanted:
+            _check_free(server)
         where = "shown above" if debug else f"in {log.name}"
         try:
             with contextlib.ExitStack() as stack:

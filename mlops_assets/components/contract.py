@@ -8,8 +8,9 @@ faults of a whole file (missing, truncated, another type) are the source's to re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING, Literal
 
@@ -86,6 +87,8 @@ class Contract:
         max_quarantined_share: the largest share of a partition's rows, 0 to 1, that may be
             quarantined before the partition fails.
         days: how rows name their day; None for a table without partitions.
+        since: by column the first day (`2013-06-01`) on which it exists. A partition of an earlier
+            day may lack it, and reads as null there; on such days no rule holds of it.
     """
 
     table: str
@@ -94,6 +97,7 @@ class Contract:
     rules: Callable[[], pandera.DataFrameSchema]
     max_quarantined_share: float
     days: DayRule | None = None
+    since: Mapping[str, str] = field(default_factory=dict)
 
     def schema(self) -> pa.Schema:
         """The Arrow schema of the accepted rows."""
@@ -219,13 +223,15 @@ def enforce(
     if (window is None) != (contract.days is None):
         raise ValueError(f"{contract.table} is asked for with {window=}; its contract disagrees.")
     table = _conformed(contract, table)
-    frame = _frame(table)
-    broken = _broken_rules(contract, frame)
+    broken: dict[str, Mask] = {}
     if window is not None and contract.days is not None:
         if days is None:
             days = contract.days.assign(table, window).fill_null(window.first)
         stated = contract.days.stated(table)
         broken[OUTSIDE] = ~np.asarray(_equal(stated, days))
+    with _every_rule():
+        frame = _frame(table)
+        broken |= _broken_rules(contract, frame, _too_early(contract, days))
     broken |= _broken_keys(frame, contract.key, days)
     reasons = sorted(broken)
     matrix = np.column_stack([broken[reason] for reason in reasons])
@@ -245,13 +251,13 @@ def enforce(
 
 def _conformed(contract: Contract, table: pa.Table) -> pa.Table:
     schema = contract.schema()
-    for field in schema:
-        if field.name not in table.column_names:
-            raise ContractError(f"{contract.table} lacks the column {field.name}.")
-        found = table.schema.field(field.name).type
-        if found != field.type:
+    for wanted in schema:
+        if wanted.name not in table.column_names:
+            raise ContractError(f"{contract.table} lacks the column {wanted.name}.")
+        found = table.schema.field(wanted.name).type
+        if found != wanted.type:
             raise ContractError(
-                f"{contract.table}: the column {field.name} holds {found}, not {field.type}; "
+                f"{contract.table}: the column {wanted.name} holds {found}, not {wanted.type}; "
                 "read the source with the contract's schema."
             )
     return table.select(schema.names).cast(schema).combine_chunks()
@@ -271,7 +277,19 @@ def _frame(table: pa.Table) -> pd.DataFrame:
     return frame
 
 
-def _broken_rules(contract: Contract, frame: pd.DataFrame) -> dict[str, Mask]:
+def _too_early(contract: Contract, days: pa.Array | None) -> dict[str, Mask]:
+    """By column the rows of days on which it does not exist yet."""
+    import numpy as np
+
+    if days is None:
+        return {}
+    dates = np.asarray(days)
+    return {name: dates < np.datetime64(first) for name, first in contract.since.items()}
+
+
+def _broken_rules(
+    contract: Contract, frame: pd.DataFrame, exempt: Mapping[str, Mask]
+) -> dict[str, Mask]:
     import numpy as np
     import pandera.pandas as pandera
 
@@ -281,8 +299,31 @@ def _broken_rules(contract: Contract, frame: pd.DataFrame) -> dict[str, Mask]:
     except pandera.errors.SchemaErrors as errors:
         for error in errors.schema_errors:
             reason, failed = _failure(error, frame)
+            early = exempt.get(getattr(error.schema, "name", None) or "")
+            if early is not None:
+                failed = failed & ~early
             broken[reason] = broken.get(reason, np.zeros(len(frame), dtype=bool)) | failed
     return broken
+
+
+@contextmanager
+def _every_rule() -> Iterator[None]:
+    """Have pandas and pandera apply every rule of a schema, whatever is set around us.
+
+    With PANDERA_VALIDATION_ENABLED=False in its environment, or a depth of SCHEMA_ONLY, a process
+    accepted every row; with other forms of frames or rules none was told from another.
+    """
+    import pandas as pd
+    from pandera.config import ValidationDepth, config_context, set_config
+
+    # Forms of rules are chosen for the whole process, when a schema is first used.
+    set_config(use_narwhals_backend=False)
+    depth = ValidationDepth.SCHEMA_AND_DATA
+    with (
+        pd.option_context("future.infer_string", False),
+        config_context(validation_enabled=True, validation_depth=depth),
+    ):
+        yield
 
 
 def _bounded(schema: pandera.DataFrameSchema) -> pandera.DataFrameSchema:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlops_assets.components.dbt_manifest import arguments, reparse
+from mlops_assets.components import dbt_runner
+from mlops_assets.components.dbt_manifest import reparse, sources
 
 PASSED = {"pass", "warn", "success"}
 SKIPPED = "skipped"
+TESTS = {"test", "unit_test"}
+
+NAMED = 5
+"""So many models and tests a sentence names."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +53,14 @@ class BuildOutcome:
     """What became of an invocation.
 
     Attributes:
-        nodes: The outcome of every model and test that was selected.
+        nodes: The outcome of every model and test that dbt selected.
         error: Why dbt could not even start; None if it did.
+        lacking: The models and tests that had to run and did not.
     """
 
     nodes: Sequence[NodeOutcome]
     error: str | None = None
+    lacking: Sequence[str] = ()
 
     @property
     def failures(self) -> list[NodeOutcome]:
@@ -62,90 +69,118 @@ class BuildOutcome:
 
     @property
     def succeeded(self) -> bool:
-        """Whether everything was built and every test passed."""
-        return self.error is None and all(node.passed for node in self.nodes)
+        """Whether all that had to be built was, and every test ran and passed."""
+        return self.error is None and not self.lacking and not self.failures
+
+    @property
+    def reason(self) -> str:
+        """Why it did not succeed, as a sentence: a failure before what was skipped for it."""
+        if self.error is not None:
+            return f"dbt could not run: {self.error}"
+        if self.failures:
+            first, *others = self.failures
+            more = f", and {len(others)} more" if others else ""
+            return f"{first.unique_id} failed: {' '.join(first.message.split())}{more}."
+        names = ", ".join(self.lacking[:NAMED])
+        more = f" and {len(self.lacking) - NAMED} more" if len(self.lacking) > NAMED else ""
+        return (
+            f"dbt passed over {names}{more}, which had to run: correct what keeps it from running "
+            "in the dbt project, and try again."
+        )
 
 
 def build(
-    project: Path,
+    manifest: Mapping[str, Any],
     prepared: Path,
-    models: Sequence[str],
+    models: Sequence[Mapping[str, Any]],
     database: Path,
     variables: Mapping[str, Any],
 ) -> BuildOutcome:
-    """Build models, and run their tests, in one database.
+    """Build models, and run every test that reads one of them, in one database.
 
     Args:
-        project: The dbt project's folder.
-        prepared: The folder with its parsed state; read only.
-        models: The names of the models to build.
+        manifest: The content of the project's `manifest.json`.
+        prepared: The folder with its files and parsed state; read only.
+        models: The models to build, as the manifest has them.
         database: The DuckDB file to build in; its folder takes dbt's own files.
         variables: dbt's variables for this invocation.
     """
-    return _invoke("build", project, prepared, models, database, variables)
+    built = {model["unique_id"] for model in models}
+    audits = {
+        name
+        for name, node in {**manifest["nodes"], **manifest["unit_tests"]}.items()
+        if node["resource_type"] in TESTS and built.intersection(node["depends_on"]["nodes"])
+    }
+    return _invoke("build", prepared, models, built | audits, database, variables)
 
 
 def test(
-    project: Path,
     prepared: Path,
-    tests: Sequence[str],
+    tests: Sequence[Mapping[str, Any]],
     database: Path,
     variables: Mapping[str, Any],
 ) -> BuildOutcome:
     """Run tests on what a database holds already; the arguments are those of `build`."""
-    return _invoke("test", project, prepared, tests, database, variables)
+    required = {test["unique_id"] for test in tests}
+    return _invoke("test", prepared, tests, required, database, variables)
 
 
 def _invoke(
     command: str,
-    project: Path,
     prepared: Path,
-    selected: Sequence[str],
+    selected: Sequence[Mapping[str, Any]],
+    required: Set[str],
     database: Path,
     variables: Mapping[str, Any],
 ) -> BuildOutcome:
     from dbt.artifacts.schemas.run import RunExecutionResult
-    from dbt.cli.main import dbtRunner
 
     # dbt reads the project's parsed state (seconds saved) only under the profile that it was
     # parsed with, and the database differs each time: so parse with the project's own profile,
     # then build what was parsed with this one.
     scratch = database.parent
     target = scratch / "target"
-    manifest = reparse(project, prepared, target)
+    manifest = reparse(prepared, target)
+    project = sources(prepared)
     (scratch / "profiles.yml").write_text(json.dumps(profile(project, database)))
-    result = dbtRunner(manifest=manifest).invoke(
-        [
-            command,
-            *arguments(project, scratch, target),
-            *("--select", *selected),
-            *("--vars", json.dumps(dict(variables))),
-            "--no-write-json",
-        ]
+    result = dbt_runner.invoke(
+        command,
+        project,
+        scratch,
+        target,
+        *dbt_runner.selecting([node["name"] for node in selected]),
+        *("--vars", json.dumps(dict(variables))),
+        "--no-write-json",
+        manifest=manifest,
     )
     if not isinstance(result.result, RunExecutionResult):
-        return BuildOutcome((), error=str(result.exception))
-    return BuildOutcome(
-        [
-            NodeOutcome(
-                unique_id=node.node.unique_id,
-                status=str(node.status),
-                message=node.message or "",
-                failures=node.failures or 0,
-                sql=getattr(node.node, "compiled_code", None) or "",
-            )
-            for node in result.result.results
-        ]
-    )
+        return BuildOutcome((), error=dbt_runner.reason(result.exception))
+    nodes = [
+        NodeOutcome(
+            unique_id=node.node.unique_id,
+            status=str(node.status),
+            message=node.message or "",
+            failures=node.failures or 0,
+            sql=getattr(node.node, "compiled_code", None) or "",
+        )
+        for node in result.result.results
+    ]
+    # What dbt selects is its own affair: a flag or a default of it that leaves a test out would
+    # publish a build without its audit.
+    came_back = {node.unique_id for node in nodes if node.ran}
+    return BuildOutcome(nodes, lacking=sorted(required - came_back))
 
 
 def profile(project: Path, database: Path) -> dict[str, Any]:
-    """The project's own profile with another database file."""
+    """The project's own profiles with another database file."""
     import yaml
 
     found: dict[str, Any] = yaml.safe_load((project / "profiles.yml").read_text())
     for content in found.values():
-        output = content["outputs"][content["target"]]
-        output["path"] = str(database)
-        output.setdefault("settings", {})["temp_directory"] = str(database.parent / "spill")
+        for output in content.get("outputs", {}).values():
+            output["path"] = str(database)
+            settings = output.setdefault("settings", {})
+            settings["temp_directory"] = str(database.parent / "spill")
+            # The default is the zone of the machine.
+            settings.setdefault("TimeZone", "UTC")
     return found

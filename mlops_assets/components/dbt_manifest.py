@@ -1,7 +1,9 @@
-"""The dbt project as parsed: prepared once for each state of its files.
+"""The dbt project as it was loaded: its files, and what dbt parsed of them.
 
 Parsing takes seconds, and definitions are loaded by every process of a Dagster deployment; so
-the parsed project is kept under a digest of what it was parsed from.
+the parsed project is kept under a digest of its files, with a copy of them. Builds run from that
+copy: a model that is edited while a backfill is queued would run under a code version that does
+not name it.
 """
 
 from __future__ import annotations
@@ -20,14 +22,18 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from mlops_assets.components import dbt_runner
 from mlops_assets.settings import settings
 
 if TYPE_CHECKING:
     from dbt.contracts.graph.manifest import Manifest
 
-PROJECT_FILES = (".sql", ".yml", ".yaml", ".csv")
+PROJECT_FILES = (".sql", ".py", ".yml", ".yaml", ".csv", ".md", ".dbtignore")
+"""All that dbt reads of a project, and the modules of its Python plugins."""
+LEFT_BY_DBT = ("target", "logs")
 FILE = "manifest.json"
 PARTIAL_PARSE = "partial_parse.msgpack"
+SOURCES = "project"
 SCRATCH = ".parsing-"
 
 # A process that was killed while it parsed leaves its folder; no parse takes this long.
@@ -35,7 +41,7 @@ ABANDONED_AFTER_SECONDS = 24 * 3600
 
 
 def prepared(project: Path) -> Path:
-    """The folder that holds `manifest.json` for the project as it is now, parsed where needed.
+    """The folder that holds the project as this process loaded it, parsed where needed.
 
     It appears whole, by a rename, and nothing writes into it afterwards: processes share it.
 
@@ -51,31 +57,40 @@ def load(project: Path) -> Mapping[str, Any]:
     return _prepared(project)[1]
 
 
+def sources(prepared: Path) -> Path:
+    """The copy of the project's files in a prepared folder."""
+    return prepared / SOURCES
+
+
 def parse(project: Path, target: Path) -> None:
-    """Parse the project and leave what dbt writes of it in `target`.
+    """Copy the project to `target` and leave there, too, what dbt parsed of the copy.
 
     Raises:
         dagster.DagsterInvalidDefinitionError: The project does not parse; with dbt's own words.
     """
-    _parse(project, target)
+    for name, content in _files(project).items():
+        copy = sources(target) / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(content)
+    _parse(project.name, target, target)
 
 
-def reparse(project: Path, prepared: Path, target: Path) -> Manifest:
+def reparse(prepared: Path, target: Path) -> Manifest:
     """Parse the project from its prepared state, which is read and never written.
 
     dbt's parse rewrites `manifest.json` in place, and a step killed meanwhile would leave half a
     file that every later command trips over: so this one is told to write elsewhere.
 
     Args:
-        project: The dbt project's folder.
-        prepared: The folder with its parsed state.
+        prepared: The folder with the project's parsed state.
         target: The caller's own folder for what dbt writes.
 
     Returns:
         dbt's own manifest object, as its runner takes it.
     """
     partial = str(prepared / PARTIAL_PARSE)
-    return _parse(project, target, "--partial-parse-file-path", partial, "--no-write-json")
+    more = ("--partial-parse-file-path", partial, "--no-write-json")
+    return _parse(sources(prepared).name, prepared, target, *more)
 
 
 def _prepared(project: Path) -> tuple[Path, Mapping[str, Any]]:
@@ -124,36 +139,39 @@ def _sweep(store: Path) -> None:
             shutil.rmtree(left, ignore_errors=True)
 
 
-def _parse(project: Path, target: Path, *more: str) -> Manifest:
-    from dbt.cli.main import dbtRunner
+def _parse(name: str, prepared: Path, target: Path, *more: str) -> Manifest:
     from dbt.contracts.graph.manifest import Manifest
 
-    result = dbtRunner().invoke(["parse", *arguments(project, project, target), *more])
+    project = sources(prepared)
+    result = dbt_runner.invoke("parse", project, project, target, *more)
     if isinstance(result.result, Manifest):
         return result.result
     raise dg.DagsterInvalidDefinitionError(
-        f"the dbt project in {project.name}/ does not parse: {result.exception}"
+        f"the dbt project in {name}/ does not parse: {dbt_runner.reason(result.exception)}"
     )
 
 
-def arguments(project: Path, profiles: Path, target: Path) -> list[str]:
-    """The arguments that every invocation of dbt shares."""
-    return [
-        *("--project-dir", str(project)),
-        *("--profiles-dir", str(profiles)),
-        *("--target-path", str(target)),
-        *("--log-path", str(target)),
-        "--quiet",
-    ]
+@cache
+def _files(project: Path) -> Mapping[str, bytes]:
+    """The project's files, those of its packages too, as they were when they were first read.
+
+    `dbt deps` links a local package to where it lies, so links are followed.
+    """
+    found = {}
+    for folder, folders, names in os.walk(project, followlinks=True):
+        left = LEFT_BY_DBT if Path(folder) == project else ()
+        folders[:] = sorted(set(folders) - {".git", *left})
+        for name in sorted(names):
+            if name.endswith(PROJECT_FILES):
+                path = Path(folder) / name
+                found[path.relative_to(project).as_posix()] = path.read_bytes()
+    return found
 
 
 @cache
 def _digest(project: Path) -> str:
-    digest = hashlib.sha256(f"{version('dbt-core')} {version('dbt-duckdb')}".encode())
-    for folder, folders, names in os.walk(project):
-        folders[:] = sorted(set(folders) - {"target", "logs", "dbt_packages"})
-        for name in sorted(names):
-            if name.endswith(PROJECT_FILES):
-                path = Path(folder) / name
-                digest.update(f"\0{path.relative_to(project)}\0".encode() + path.read_bytes())
+    packages = ("dbt-core", "dbt-adapters", "dbt-duckdb")
+    digest = hashlib.sha256(" ".join(map(version, packages)).encode())
+    for name, content in _files(project).items():
+        digest.update(f"\0{name}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()[:32]

@@ -9,13 +9,23 @@ from typing import Any
 import dagster as dg
 from pydantic import ValidationError
 
-from mlops_assets.components import dbt_manifest
+from mlops_assets.components import dbt_manifest, younger
 from mlops_assets.engines.as_of import FeatureView
+from mlops_assets.engines.schemas import Since
 
 
 def columns(project: Path) -> dict[str, Sequence[str]]:
     """The described columns of each model, by its table in the lake."""
     return {table: list(node["columns"]) for table, node in _models(project)}
+
+
+def since(project: Path) -> dict[str, Since]:
+    """By table the first days of the columns that are younger than some of its partitions.
+
+    Raises:
+        dagster.DagsterInvalidDefinitionError: A column's `since` is no day.
+    """
+    return {table: found for table, node in _models(project) if (found := younger.of_dbt(node))}
 
 
 def feature_views(project: Path) -> dict[str, FeatureView]:

@@ -22,11 +22,14 @@ from mlops_assets.components import (
     dbt_manifest,
     published_tests,
     publishing,
+    younger,
 )
-from mlops_assets.components.code_version import code_version
+from mlops_assets.components.dbt_code_version import ProjectCode
+from mlops_assets.components.dbt_support import refuse_unsupported
 from mlops_assets.components.sql_lineage import Columns, LineageError, trace
 from mlops_assets.compute.assignment import profiled
 from mlops_assets.engines import duckdb as engine
+from mlops_assets.engines.schemas import Since
 from mlops_assets.lake import (
     Lake,
     LakeError,
@@ -79,11 +82,14 @@ class DbtWarehouse(dg.Component, dg.Model, dg.Resolvable):
         """Make one multi-asset of each step."""
         project = DbtProject(context.project_root / self.project)
         manifest = dbt_manifest.load(project.project_dir)
-        profiles = (project.project_dir / "profiles.yml").read_text()
+        prepared = dbt_manifest.prepared(project.project_dir)
+        sources = dbt_manifest.sources(prepared)
+        refuse_unsupported(manifest, sources, self.project)
         warehouse = Warehouse(
             project=project,
+            prepared=prepared,
             manifest=manifest,
-            translator=WarehouseTranslator(self.owner, profiles, manifest),
+            translator=WarehouseTranslator(self.owner, ProjectCode.of(manifest, sources)),
         )
         partitions = dg.DailyPartitionsDefinition(
             start_date=self.first_day, end_date=self.end_day, timezone=self.time_zone
@@ -98,15 +104,14 @@ class WarehouseTranslator(DagsterDbtTranslator):
 
     Args:
         owner: Who owns a model that names no owner.
-        profiles: The text of `profiles.yml`, whose settings change the bytes that models write.
-        manifest: The content of the project's `manifest.json`.
+        code: The project's code.
     """
 
-    def __init__(self, owner: str, profiles: str, manifest: Mapping[str, Any]) -> None:
+    def __init__(self, owner: str, code: ProjectCode) -> None:
         super().__init__(DagsterDbtTranslatorSettings(enable_code_references=True))
         self._owner = owner
-        self._profiles = profiles
-        self.look_backs = _longest_look_backs(manifest)
+        self._code = code
+        self.look_backs = _longest_look_backs(code.manifest)
 
     def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
         """Schema and name, for sources and models alike: the table's name in the lake."""
@@ -132,7 +137,10 @@ class WarehouseTranslator(DagsterDbtTranslator):
         node = self.get_resource_props(manifest, unique_id)
         if node["resource_type"] != "model":
             return spec
-        return spec.replace_attributes(code_version=_code_version(manifest, node, self._profiles))
+        return spec.replace_attributes(
+            code_version=self._code.version(node),
+            metadata={**spec.metadata, **younger.metadata(younger.of_dbt(node))},
+        )
 
     def get_partition_mapping(
         self,
@@ -154,34 +162,6 @@ class WarehouseTranslator(DagsterDbtTranslator):
         return None
 
 
-def _code_version(manifest: Mapping[str, Any], model: Mapping[str, Any], profiles: str) -> str:
-    """A digest of a model's SQL, its configuration, every macro that it calls and the profiles.
-
-    dbt's own checksum leaves the macros out, and half of a history view is a macro. dbt counts
-    the materialization, which sorts the rows and writes the files, among no model's macros.
-    """
-    materialized, package = model["config"]["materialized"], model["package_name"]
-    adapter = manifest["metadata"]["adapter_type"]
-    wanted = [
-        *model["depends_on"]["macros"],
-        f"macro.{package}.materialization_{materialized}_{adapter}",
-    ]
-    seen = set()
-    while wanted:
-        name = wanted.pop()
-        macro = manifest["macros"].get(name)
-        if name not in seen and macro and macro["package_name"] == package:
-            seen.add(name)
-            wanted += macro["depends_on"]["macros"]
-    config = {
-        key: model["config"].get(key) for key in ("materialized", "partition_by", "unique_key")
-    }
-    # The look-back that a view declares is the window of the rows that it reads.
-    view = sorted(_feature_view(model).items())
-    macros = [manifest["macros"][name]["macro_sql"] for name in sorted(seen)]
-    return code_version(declared=(model["raw_code"], config, view, macros, profiles))
-
-
 def _feature_view(properties: Mapping[str, Any]) -> Mapping[str, Any]:
     view: Mapping[str, Any] = properties.get("config", {}).get("meta", {}).get("feature_view", {})
     return view
@@ -192,7 +172,7 @@ def _longest_look_backs(manifest: Mapping[str, Any]) -> dict[str, int]:
     longest: dict[str, int] = {}
     for node in manifest["nodes"].values():
         look_back = int(_feature_view(node).get("look_back_days", 0))
-        for parent in node["depends_on"].get("nodes", []):
+        for parent in get_upstream_unique_ids(manifest, node):
             longest[parent] = max(look_back, longest.get(parent, 0))
     return longest
 
@@ -203,11 +183,13 @@ class Warehouse:
 
     Attributes:
         project: The project, as dagster-dbt names it.
+        prepared: The folder with its files and parsed state, as they were loaded.
         manifest: The content of its `manifest.json`.
         translator: How its models are named and described as assets.
     """
 
     project: DbtProject
+    prepared: Path
     manifest: Mapping[str, Any]
     translator: WarehouseTranslator
 
@@ -273,20 +255,29 @@ class Build:
             for folder in folders:
                 folder.mkdir(parents=True)
             outcome = dbt_build.build(
-                self._warehouse.project.project_dir,
-                dbt_manifest.prepared(self._warehouse.project.project_dir),
-                [node["name"] for node in self._models.values()],
+                self._warehouse.manifest,
+                self._warehouse.prepared,
+                list(self._models.values()),
                 database,
                 {"first_day": days[0], "last_day": days[-1], "lake_root": str(written)},
             )
             message = publishing.step_message(context)
-            metadata = publishing.commit_metadata(context)
+            metadata = publishing.commit_metadata(context, parameters=self._younger())
             checks = list(self._check_results(outcome))
             if not outcome.succeeded:
                 yield from checks
                 kept = _kept(transaction, folders, f"rejected {message}", metadata)
-                raise dg.Failure(_failure(outcome, kept), allow_retries=False)
+                raise dg.Failure(
+                    f"{outcome.reason} Nothing was published; {kept}", allow_retries=False
+                )
             described = _described(folders)
+            if unwritten := sorted(set(folders.values()) - described.keys()):
+                first = unwritten[0]
+                raise dg.Failure(
+                    f"{first.table} wrote no file of {first.partition.path}: correct the model's "
+                    "materialization, which writes one of every partition. Nothing was published.",
+                    allow_retries=False,
+                )
             tables = {part.table: list(found.schema) for part, (found, _) in described.items()}
             lineage = self._column_lineage(outcome, {**inputs, **tables})
             transaction.write(described)
@@ -302,16 +293,15 @@ class Build:
         warehouse, selected = self._warehouse, self._context.selected_asset_check_keys
         outcome = published_tests.run(
             self._lake,
-            warehouse.project.project_dir,
+            warehouse.prepared,
             warehouse.manifest,
             [node for node in self._tests() if self._check_key(node["unique_id"]) in selected],
             warehouse.translator.get_asset_key,
+            self._since,
         )
-        if outcome.error is not None:
-            raise dg.Failure(f"dbt could not test: {outcome.error}", allow_retries=False)
         yield from self._check_results(outcome)
         if not outcome.succeeded:
-            raise dg.Failure(_first_failure(outcome), allow_retries=False)
+            raise dg.Failure(outcome.reason, allow_retries=False)
 
     def _tests(self) -> Iterator[Mapping[str, Any]]:
         nodes = self._warehouse.manifest["nodes"].values()
@@ -326,8 +316,6 @@ class Build:
 
     def _show_inputs(self, transaction: Transaction, database: Path) -> dict[str, list[str]]:
         """Make a view of each input; returns their columns."""
-        import duckdb
-
         nodes = {**self._warehouse.manifest["nodes"], **self._warehouse.manifest["sources"]}
         upstream = {
             unique_id: nodes[unique_id]
@@ -335,7 +323,7 @@ class Build:
             for unique_id in get_upstream_unique_ids(self._warehouse.manifest, model)
         }
         built = {model["unique_id"] for model in self._models.values()}
-        with duckdb.connect(database) as connection:
+        with engine.connect(database) as connection:
             for unique_id in sorted(upstream.keys() - built):
                 properties = upstream[unique_id]
                 key = self._warehouse.translator.get_asset_key(properties)
@@ -349,8 +337,19 @@ class Build:
                     name=properties["name"],
                     required=partitions
                     and self._required(transaction.snapshot, unique_id, key, partitions),
+                    since=self._since(key),
                 )
             return engine.columns(connection)
+
+    def _younger(self) -> dict[str, Any]:
+        """The first days of columns of what the step reads and makes, for its commit."""
+        keys = {*self._context.assets_def.keys_by_input_name.values(), *self._models}
+        found = {publishing.table_name(key): self._since(key) for key in sorted(keys)}
+        return younger.metadata({table: days for table, days in found.items() if days})
+
+    def _since(self, key: dg.AssetKey) -> Since:
+        graph = self._context.job_def.asset_layer.asset_graph
+        return younger.since_of(graph, publishing.table_name(key))
 
     def _required(
         self,
@@ -455,15 +454,3 @@ def _kept(
     except (OSError, LakeError, ArrowInvalid) as error:
         return f"what was built could not be kept: {error}"
     return f"what was built is kept on branch {transaction.branch}."
-
-
-def _failure(outcome: dbt_build.BuildOutcome, kept: str) -> str:
-    if outcome.error is not None:
-        return f"dbt could not build: {outcome.error} Nothing was published; {kept}"
-    return f"{_first_failure(outcome)} Nothing was published; {kept}"
-
-
-def _first_failure(outcome: dbt_build.BuildOutcome) -> str:
-    first, *others = outcome.failures
-    more = f", and {len(others)} more" if others else ""
-    return f"{first.unique_id} failed: {' '.join(first.message.split())}{more}."

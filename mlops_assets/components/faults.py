@@ -30,12 +30,14 @@ SENTENCES = {
     "MissingPartitionError",
     "NewerFormatError",
     "NotAModelError",
+    "PictureError",
     "ProfileError",
     "SettingsError",
     "SourceError",
     "SourceUnavailableError",
     "StoreFormatError",
     "TrackingError",
+    "UnmergedError",
     "UnreachableLakeError",
     "UnusableRowsError",
 }
@@ -49,6 +51,13 @@ FULL_DISK = (
     "disk quota exceeded",
 )
 FULL_DISK_NUMBERS = {errno.ENOSPC, errno.EDQUOT}
+
+# What may not be written, in the words of the kernel and of SQLite.
+READ_ONLY = (
+    "read-only file system",
+    "permission denied",
+    "attempt to write a readonly database",
+)
 
 INTERRUPTIONS = {"KeyboardInterrupt", "DagsterExecutionInterruptedError"}
 
@@ -148,6 +157,11 @@ def sentence(chain: Sequence[Link], *, place: str) -> str:
     first = next((link for link in told if link.kind in SENTENCES), told[0])
     if first.kind in SENTENCES:
         return " ".join(first.text.split())
+    if any(words in first.text.lower() for words in READ_ONLY):
+        return (
+            f"{' '.join(first.text.split())}: correct the permissions there, or set MLOPS_HOME, "
+            f"now {place}, to a place that can be written."
+        )
     return (
         f"{first.kind}: {' '.join(first.text.split())} (unexpected: run again with --debug to see "
         "where)"

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import dagster as dg
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
-from mlops_assets.components import dbt_tables
+from mlops_assets.components import column_names, dbt_tables
 from mlops_assets.components.declaration import Declaration
 from mlops_assets.components.monitoring import Monitoring
 from mlops_assets.components.prediction_assets import PredictionAssets
@@ -177,6 +177,7 @@ class MlProblem(dg.Component, BaseModel):
             segment=self.segment,
             time_zone=self.time_zone,
             optional=self._optional_tables(views),
+            since=dbt_tables.since(project),
         )
         self._check_columns(dbt_tables.columns(project), training_set)
         return training_set
@@ -258,6 +259,7 @@ class MlProblem(dg.Component, BaseModel):
     ) -> None:
         """Refuse columns that the spine, or the training set, will not have."""
         self._check_spine(tables)
+        self._check_names(training_set)
         require = self._declaration.require
         columns = tables[self.spine.table]
         kind = f"column of {self.spine.table}"
@@ -281,6 +283,17 @@ class MlProblem(dg.Component, BaseModel):
         if self.gates.slice_roc_auc is not None:
             path = ("gates", "slice_roc_auc", "column")
             require(path, "slice", self.gates.slice_roc_auc.column, self.slices)
+
+    def _check_names(self, training_set: TrainingSet) -> None:
+        """Refuse columns that a model, an engine or the platform's own tables could not hold."""
+        named = [name.partition(":")[0] for name in self.feature_views]
+        views: list[tuple[column_names.Path, FeatureView]] = [
+            (("feature_views", named.index(view.table.rpartition("/")[2])), view)
+            for view in training_set.views
+        ]
+        outcomes = self.monitors.outcomes if self.monitors else ()
+        for path, sentence in column_names.mistakes(self.spine, self.segment, views, outcomes):
+            raise self._declaration.mistake(path, sentence)
 
     def _check_spine(self, tables: Mapping[str, Sequence[str]]) -> None:
         spine, require = self.spine, self._declaration.require

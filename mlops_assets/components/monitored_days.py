@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_assets.components.training_set import PREDICTED_AT
 from mlops_assets.engines.as_of import KNOWN_AT
-from mlops_assets.engines.duckdb import literal, quote
+from mlops_assets.engines.duckdb import connect, file_of, quote
+from mlops_assets.engines.schemas import QUARANTINE, Since, require_one_schema
 from mlops_assets.lake import Partition, Snapshot, StoredPartition, Version
 from mlops_assets.ml.encoding import is_number
 from mlops_assets.monitors.concept import LABEL
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 DAY = "day"
-QUARANTINE = "_quarantine"
 
 
 def look_back_days(reference_days: int) -> int:
@@ -51,6 +51,7 @@ class MonitoredDays:
         fewest_days: With fewer of them that have a figure, the figure is no alarm.
         raw_tables: Raw tables whose rows are counted.
         inputs: Tables whose newest day is looked up.
+        since: By table the first days of the columns that are younger than some partitions.
     """
 
     predictions: str
@@ -63,6 +64,7 @@ class MonitoredDays:
     fewest_days: int
     raw_tables: Sequence[str] = ()
     inputs: Sequence[str] = ()
+    since: Mapping[str, Since] = field(default_factory=dict)
     _kept: OrderedDict[tuple[Version, ...], DayRows] = field(default_factory=OrderedDict)
     _tables: dict[tuple[str, str], Mapping[Partition, StoredPartition]] = field(
         default_factory=dict
@@ -77,6 +79,8 @@ class MonitoredDays:
 
         Raises:
             MissingPartitionError: The day has no predictions.
+            SchemaError: A column that is read is not the same on all days of a table, otherwise
+                than declared.
         """
         partition = _partition(day)
         snapshot.require(self.predictions, [partition])
@@ -94,12 +98,22 @@ class MonitoredDays:
     def _days(self, snapshot: Snapshot, days: Sequence[date]) -> list[DayRows | None]:
         tables = [self.predictions, *([self.outcomes] if self.outcomes else [])]
         stored = [self._stored(snapshot, table) for table in tables]
+        for table, held in zip(tables, stored, strict=True):
+            together = [held[_partition(day)] for day in days if _partition(day) in held]
+            require_one_schema(together, self.since.get(table, {}), columns=self._read_of(table))
         found: list[DayRows | None] = []
         for day in days:
             parts = [held[_partition(day)] for held in stored if _partition(day) in held]
             predicted = bool(parts) and parts[0].key.table == self.predictions
             found.append(self._day(snapshot, day, parts) if predicted else None)
         return found
+
+    def _read_of(self, table: str) -> list[str]:
+        """The columns that are read of predictions, or of outcomes."""
+        if table != self.predictions:
+            return [*self.keys, self.label, *self.outcome_columns]
+        ages = [f"{name.removesuffix(AGE)}__{KNOWN_AT}" for name in self.columns]
+        return [*self.keys, PREDICTED_AT, *self.columns, *ages]
 
     def _day(self, snapshot: Snapshot, day: date, parts: Sequence[StoredPartition]) -> DayRows:
         # Asked for whether or not the day is kept: the commit records what each partition read.
@@ -114,15 +128,13 @@ class MonitoredDays:
         return self._kept[version]
 
     def _read(self, day: date, parts: Sequence[StoredPartition], paths: Sequence[Path]) -> DayRows:
-        import duckdb
-
-        with duckdb.connect() as connection:
+        with connect() as connection:
             rows = connection.sql(self._query(parts, paths)).to_arrow_table()
         columns = {name: _array(rows, name) for name in self.columns}
         return DayRows(day, rows.num_rows, columns)
 
     def _query(self, parts: Sequence[StoredPartition], paths: Sequence[Path]) -> str:
-        predictions, *outcomes = [f"read_parquet({literal(path)})" for path in paths]
+        predictions, *outcomes = [f"read_parquet({file_of(path)})" for path in paths]
         # A problem without feature views has no ages to read; its rows are counted all the same.
         selected = ", ".join(self._expression(name, *parts) for name in self.columns) or "1"
         joined = ""

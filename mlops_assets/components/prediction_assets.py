@@ -10,7 +10,7 @@ from typing import Any
 
 import dagster as dg
 
-from mlops_assets.components import column_lineage, publishing
+from mlops_assets.components import column_lineage, publishing, younger
 from mlops_assets.components.code_version import code_version
 from mlops_assets.components.deployment import deploy
 from mlops_assets.components.deployment import show as show_deployment
@@ -116,6 +116,7 @@ class PredictionAssets:
             owners=[problem.owner],
             kinds={"xgboost", "parquet"},
             group_name=problem.name,
+            metadata=younger.metadata(training_set.own_since),
             **assets.profiled(),
             code_version=code_version(
                 "mlops_assets.components.partition_files",

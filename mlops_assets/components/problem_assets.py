@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from mlops_assets.components import column_lineage, gate_checks, publishing
+from mlops_assets.components import column_lineage, gate_checks, publishing, younger
 from mlops_assets.components.champion import ChampionOrder, Contest
 from mlops_assets.components.champion import show as show_decision
 from mlops_assets.components.code_version import code_version
@@ -107,6 +107,7 @@ class ProblemAssets:
             owners=[self.problem.owner],
             kinds={"duckdb", "parquet"},
             group_name=self.problem.name,
+            metadata=younger.metadata(self.training_set.own_since),
             **self.profiled(),
             code_version=code_version(
                 "mlops_assets.components.training_set",

@@ -105,8 +105,9 @@ class ProblemMonitors:
     def read_by(self, name: str, monitor: Monitor) -> MonitoredDays:
         """Where a monitor's days are read from."""
         spine = self._problem.spine
+        predictions = publishing.table_name(self.predictions.assets.key(PREDICTIONS))
         return MonitoredDays(
-            predictions=publishing.table_name(self.predictions.assets.key(PREDICTIONS)),
+            predictions=predictions,
             outcomes=spine.table if LABEL in monitor.columns else None,
             keys=spine.keys,
             label=spine.label,
@@ -116,6 +117,7 @@ class ProblemMonitors:
             fewest_days=self.declared.fewest_days,
             raw_tables=self.declared.raw_tables if name == "quality" else (),
             inputs=self._training_set.tables if name == "freshness" else (),
+            since={**self._training_set.since, predictions: self._training_set.own_since},
         )
 
     def _asset(self, name: str, monitor: Monitor) -> dg.AssetsDefinition:
@@ -222,7 +224,11 @@ def no_alarm(findings: Findings) -> CheckFinding:
         passed=not findings.alarms,
         severity=dg.AssetCheckSeverity.WARN,
         sentence=findings.sentence,
-        metadata={"alarms": len(findings.subjects), "about": ", ".join(findings.subjects)},
+        metadata={
+            "alarms": len(findings.subjects),
+            "about": ", ".join(findings.subjects),
+            "not judged": len(findings.unjudged),
+        },
     )
 
 

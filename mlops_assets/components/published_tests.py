@@ -13,9 +13,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import dagster as dg
+from dagster_dbt.asset_utils import get_upstream_unique_ids
 
-from mlops_assets.components import dbt_build, dbt_manifest, publishing
+from mlops_assets.components import dbt_build, publishing
 from mlops_assets.engines import duckdb as engine
+from mlops_assets.engines.schemas import Since
 from mlops_assets.lake import Lake, Snapshot
 from mlops_assets.lake.connection import WORK_PREFIX
 
@@ -30,31 +32,33 @@ KeyOf = Callable[[Mapping[str, Any]], dg.AssetKey]
 
 def run(
     lake: Lake,
-    project: Path,
+    prepared: Path,
     manifest: Mapping[str, Any],
     tests: Sequence[Mapping[str, Any]],
     key_of: KeyOf,
+    since_of: Callable[[dg.AssetKey], Since],
 ) -> dbt_build.BuildOutcome:
     """Run tests on all that a base branch holds of the tables that they read.
 
     Args:
         lake: The lake.
-        project: The dbt project's folder.
+        prepared: The folder with the dbt project's files and parsed state.
         manifest: The content of its `manifest.json`.
         tests: The tests, as the manifest has them.
         key_of: Names the assets.
+        since_of: Says which of an asset's columns are younger than some of its partitions.
 
     Raises:
         MissingPartitionError: It holds nothing of a table that a test reads.
+        SchemaError: The days of a table that a test reads have different schemas.
     """
     lake.scratch.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=lake.scratch, prefix=f"{WORK_PREFIX}tests-") as scratch:
         database = Path(scratch) / DATABASE
-        days = _show(lake.snapshot(), manifest, tests, key_of, database)
+        days = _show(lake.snapshot(), manifest, tests, (key_of, since_of), database)
         return dbt_build.test(
-            project,
-            dbt_manifest.prepared(project),
-            [test["name"] for test in tests],
+            prepared,
+            tests,
             database,
             {"first_day": min(days), "last_day": max(days), "lake_root": scratch},
         )
@@ -64,20 +68,20 @@ def _show(
     snapshot: Snapshot,
     manifest: Mapping[str, Any],
     tests: Sequence[Mapping[str, Any]],
-    key_of: KeyOf,
+    known: tuple[KeyOf, Callable[[dg.AssetKey], Since]],
     database: Path,
 ) -> set[str]:
     """Make a view of each table that tests read; returns the days that they hold."""
-    import duckdb
-
+    key_of, since_of = known
     nodes = {**manifest["nodes"], **manifest["sources"]}
-    read = {name for test in tests for name in test["depends_on"]["nodes"]}
+    read = {name for test in tests for name in get_upstream_unique_ids(manifest, test)}
     days = set()
-    with duckdb.connect(database) as connection:
+    with engine.connect(database) as connection:
         for unique_id in sorted(read):
-            table = publishing.table_name(key_of(nodes[unique_id]))
+            asset = key_of(nodes[unique_id])
+            table, since = publishing.table_name(asset), since_of(asset)
             schema, name = nodes[unique_id]["schema"], nodes[unique_id]["name"]
-            engine.create_view(connection, snapshot, table, schema=schema, name=name)
+            engine.create_view(connection, snapshot, table, schema=schema, name=name, since=since)
             days |= {
                 value
                 for partition in snapshot.stored(table)

@@ -28,6 +28,8 @@ from mlops_assets.components.provenance import (
     stable_json,
 )
 from mlops_assets.components.writer import this_writer
+from mlops_assets.components.younger import since_of
+from mlops_assets.engines.schemas import SchemaError, Since
 from mlops_assets.lake import (
     Lake,
     Manifest,
@@ -42,10 +44,10 @@ from mlops_assets.lake import (
 from mlops_assets.ml.labels import UnusableRowsError
 from mlops_assets.ml.model import NotAModelError
 
-PARTITION_FAULTS = (MissingPartitionError, NotAModelError, UnusableRowsError)
+PARTITION_FAULTS = (MissingPartitionError, NotAModelError, SchemaError, UnusableRowsError)
 """What one partition can fail by while the others of its step can be made."""
 
-PartitionFault = MissingPartitionError | NotAModelError | UnusableRowsError
+PartitionFault = MissingPartitionError | NotAModelError | SchemaError | UnusableRowsError
 
 NAMED = 10
 """So many partitions a sentence names; Dagster's record has all of them."""
@@ -244,6 +246,7 @@ def publish_each(
         MissingPartitionError: The only partition lacks an input.
         UnusableRowsError: The only partition has rows that cannot be used.
         NotAModelError: The only partition's model is none.
+        SchemaError: The only partition reads partitions whose schemas differ.
     """
     [asset] = context.selected_asset_keys
     refused: dict[Partition, PartitionFault] = {}
@@ -334,6 +337,7 @@ def materializations(
             result for Dagster, which would record every partition of the run.
     """
     yield from check_results
+    graph = context.job_def.asset_layer.asset_graph
     keys = partitions_by_key(context)
     published: dict[dg.AssetKey, list[PublishedPartition]] = {}
     for part in publication.partitions:
@@ -349,7 +353,7 @@ def materializations(
         }
         for part in parts[-1:]:
             shown[part.key.partition] |= {
-                **columns(part.manifest),
+                **columns(part.manifest, since_of(graph, part.key.table)),
                 **(of_asset or {}).get(asset, {}),
             }
         if complete and len(parts) == 1:
@@ -449,11 +453,23 @@ def published_metadata(part: PublishedPartition) -> dict[str, Any]:
     }
 
 
-def columns(manifest: Manifest) -> dict[str, Any]:
-    """A table's columns and their types, as Dagster shows them; nothing where it is no table."""
+def columns(manifest: Manifest, since: Since) -> dict[str, Any]:
+    """A table's columns and their types, as Dagster shows them; nothing where it is no table.
+
+    Args:
+        manifest: Of one of its partitions.
+        since: The columns that are younger than some of its partitions.
+    """
     if not manifest.schema:
         return {}
-    columns = [dg.TableColumn(name, kind) for name, kind in manifest.schema.items()]
+    younger = {
+        name: dg.TableColumnConstraints(other=[f"since {day}, null before"])
+        for name, day in since.items()
+    }
+    columns = [
+        dg.TableColumn(name, kind, constraints=younger.get(name))
+        for name, kind in manifest.schema.items()
+    ]
     return {"dagster/column_schema": dg.TableSchema(columns=columns)}
 
 

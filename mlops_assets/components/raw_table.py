@@ -8,7 +8,7 @@ from typing import Any
 
 import dagster as dg
 
-from mlops_assets.components import partition_checks, publishing
+from mlops_assets.components import partition_checks, publishing, younger
 from mlops_assets.components.code_version import code_version
 from mlops_assets.components.contract import Checked, Contract, ContractError, enforce
 from mlops_assets.components.partition_checks import Finding
@@ -17,6 +17,7 @@ from mlops_assets.components.provenance import SOURCE
 from mlops_assets.components.quarantine import PartitionCount, verdict
 from mlops_assets.compute.assignment import profiled
 from mlops_assets.engines.duckdb import describe_tables
+from mlops_assets.engines.schemas import Since
 from mlops_assets.lake import (
     Lake,
     Manifest,
@@ -64,6 +65,7 @@ def raw_table(
         partitions: The days; None for a table that is read as a whole.
     """
     key = dg.AssetKey([SCHEMA, contract.table])
+    since = _since(contract)
 
     @dg.multi_asset(
         name=f"{SCHEMA}_{contract.table}",
@@ -74,6 +76,7 @@ def raw_table(
                 owners=[owner],
                 kinds={"parquet"},
                 group_name=SCHEMA,
+                metadata=younger.metadata(since),
                 code_version=code_version(
                     code,
                     __name__,
@@ -137,6 +140,22 @@ def raw_table(
         yield from partition_checks.given(context)
 
     return ingest
+
+
+def _since(contract: Contract) -> Since:
+    """What the contract declares as younger than some partitions, checked.
+
+    Raises:
+        dagster.DagsterInvalidDefinitionError: It names no column, a key, or no day.
+    """
+    place = f"the contract of {contract.table}"
+    for name in contract.since:
+        if name not in contract.columns or name in contract.key:
+            raise dg.DagsterInvalidDefinitionError(
+                f"{place}: since names {name!r}, which is no column beside the key: name one of "
+                f"{', '.join(sorted(contract.columns.keys() - set(contract.key)))}."
+            )
+    return {name: younger.declared(name, day, place) for name, day in contract.since.items()}
 
 
 def _window(context: dg.AssetExecutionContext) -> DayWindow | None:
@@ -233,7 +252,12 @@ class _Ingestion:
 
     def _metadata(self) -> dict[str, str]:
         return {
-            **publishing.commit_metadata(self.context),
+            **publishing.commit_metadata(
+                self.context,
+                parameters=younger.metadata(
+                    younger.since_of(self.context.job_def.asset_layer.asset_graph, self._table)
+                ),
+            ),
             **{f"{SOURCE}{name}": f"sha256:{it}" for name, it in self.rows.origins.items()},
         }
 

@@ -25,6 +25,7 @@ from dagster._core.instance.utils import RUNLESS_JOB_NAME, RUNLESS_RUN_ID
 from mlops_assets.components import publishing, writer
 from mlops_assets.components.following import FOLLOWED
 from mlops_assets.components.provenance import CODE_VERSION
+from mlops_assets.components.younger import since_of
 from mlops_assets.lake import (
     Lake,
     PublishedPartition,
@@ -198,7 +199,11 @@ def materializations(
                     **publishing.published_metadata(part),
                     # The UI describes a table by the newest of its events; on each of a year's
                     # they doubled the time that recording takes.
-                    **(publishing.columns(part.manifest) if part is parts[-1] else {}),
+                    **(
+                        publishing.columns(part.manifest, since_of(graph, part.key.table))
+                        if part is parts[-1]
+                        else {}
+                    ),
                     HOW: RECONCILED,
                 },
                 tags=publishing.version_tags(part, provenance[made]),

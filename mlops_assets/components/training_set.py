@@ -5,7 +5,7 @@ they were known before the first prediction of the evaluated month.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from math import ceil
 from pathlib import Path
@@ -14,11 +14,13 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from mlops_assets.components import younger
 from mlops_assets.components.partition_files import FILE
 from mlops_assets.components.sql_lineage import Columns, trace
 from mlops_assets.engines import duckdb as engine
-from mlops_assets.engines.as_of import FeatureView, as_of_join, feature_column
+from mlops_assets.engines.as_of import KNOWN_AT, FeatureView, as_of_join, feature_column
 from mlops_assets.engines.duckdb import literal, quote
+from mlops_assets.engines.schemas import Since
 from mlops_assets.lake import Manifest, Partition, Snapshot, TablePartition
 from mlops_assets.ml.labels import UnusableRowsError
 
@@ -65,6 +67,7 @@ class TrainingSet:
         time_zone: The time zone whose months they are.
         optional: The tables of those views whose days may be missing: what they would have said
             is null.
+        since: By table the first days of the columns that are younger than some partitions.
     """
 
     spine: Spine
@@ -73,6 +76,23 @@ class TrainingSet:
     segment: str
     time_zone: str
     optional: tuple[str, ...] = ()
+    # No part of its code version: a declared day refuses or admits, and changes no row.
+    since: Mapping[str, Since] = field(default_factory=dict, repr=False)
+
+    @property
+    def own_since(self) -> Since:
+        """The first days of its own columns that are younger than some partitions."""
+        spine = self.since.get(self.spine.table, {})
+        found = {name: spine[name] for name in self._own if name in spine}
+        for view in self.views:
+            declared = self.since.get(view.table, {})
+            columns = {name: name for name in view.features} | {KNOWN_AT: view.timestamp}
+            found |= {
+                feature_column(view, name): declared[source]
+                for name, source in columns.items()
+                if source in declared
+            }
+        return found
 
     @property
     def tables(self) -> list[str]:
@@ -138,6 +158,9 @@ class TrainingSet:
             "segment": self.segment,
             "time_zone": self.time_zone,
             "optional": sorted(self.optional),
+            **younger.metadata(
+                {table: days for table, days in self.since.items() if table in self.tables}
+            ),
         }
 
     def build(self, snapshot: Snapshot, month: Partition, folder: Path) -> Manifest:
@@ -150,13 +173,12 @@ class TrainingSet:
 
         Raises:
             MissingPartitionError: A day of its window does not exist at the pin.
+            SchemaError: Days of a table have different schemas, or lack a column that is read.
             UnusableRowsError: A label was known before its event.
         """
-        import duckdb
-
         window = Window.of(dict(month.values)["month"], self.months, self.time_zone)
         days = [Partition.of({"day": day}) for day in window.days]
-        with duckdb.connect() as connection:
+        with engine.connect() as connection:
             for table in self.tables:
                 self._show(connection, snapshot, table, days, days)
             self._require_labels_after_events(connection)
@@ -183,12 +205,11 @@ class TrainingSet:
             MissingPartitionError: The day's events, or a view that is not optional, do not exist
                 at the pin. Of the days before, what is there is used.
         """
-        import duckdb
         import pyarrow.parquet as pq
 
         own = Partition.of({"day": day.isoformat()})
         path = scratch / "features.parquet"
-        with duckdb.connect() as connection:
+        with engine.connect() as connection:
             self._show(connection, snapshot, self.spine.table, [own], [own])
             for view in self.views:
                 days = [
@@ -216,7 +237,15 @@ class TrainingSet:
         schema, name = table.split("/")
         needed = () if table in self.optional else required
         engine.create_view(
-            connection, snapshot, table, days, schema=schema, name=name, required=needed
+            connection,
+            snapshot,
+            table,
+            days,
+            schema=schema,
+            name=name,
+            required=needed,
+            since=self.since.get(table),
+            needed=self._read[table],
         )
 
     @property

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from collections.abc import Mapping
 from functools import cache
+
+from mlops_assets.compute.run_process import place
 
 HOST = "writer/host"
 PROCESS = "writer/process"
@@ -22,13 +25,18 @@ def _process(pid: int) -> str:
     return f"{pid}@{psutil.Process(pid).create_time():.2f}"
 
 
+def _host() -> str:
+    """Where process numbers mean what they mean here: two machines may have one name."""
+    return socket.gethostname() + (f"/{place()}" if sys.platform == "linux" else "")
+
+
 def this_writer() -> dict[str, str]:
     """This process, as a commit's metadata names it: numbers are used again, with another start."""
-    return {HOST: socket.gethostname(), PROCESS: _process(os.getpid())}
+    return {HOST: _host(), PROCESS: _process(os.getpid())}
 
 
 def is_alive(metadata: Mapping[str, str]) -> bool | None:
-    """Whether the process that wrote a commit still runs; None if it ran on another machine.
+    """Whether the process that wrote a commit still runs; None if it ran where nobody here looks.
 
     Args:
         metadata: The commit's. One that names no process was written by no step.
@@ -37,7 +45,7 @@ def is_alive(metadata: Mapping[str, str]) -> bool | None:
 
     if PROCESS not in metadata:
         return False
-    if metadata.get(HOST) != socket.gethostname():
+    if metadata.get(HOST) != _host():
         return None
     pid = int(metadata[PROCESS].partition("@")[0])
     try:

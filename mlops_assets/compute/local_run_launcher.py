@@ -17,6 +17,7 @@ import logging
 import socket
 import subprocess
 import sys
+from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeGuard
 
@@ -169,26 +170,27 @@ class LocalRunLauncher(DefaultRunLauncher):
         A run that no launcher launched, as of `dagster asset materialize`, counts as running: its
         process tells nobody its number, and is none of a launcher's business.
         """
-        found = worker(run)
+        found = worker(run, Path(self._instance.root_directory) if self.has_instance else None)
         if found.status is WorkerStatus.NOT_FOUND:
             return CheckRunHealthResult(WorkerStatus.RUNNING, found.msg)
         return found
 
 
-def worker(run: dg.DagsterRun) -> CheckRunHealthResult:
-    """What has become of whoever was to carry out a run on this machine.
+def worker(run: dg.DagsterRun, home: Path | None = None) -> CheckRunHealthResult:
+    """What has become of whoever was to carry out a run.
 
     Args:
         run: A run that has not ended.
+        home: Dagster's home, without which nobody can look at a process on another machine.
 
     Returns:
-        `RUNNING`, also of a process on another machine, where only that one can look; `FAILED` if
-        it is gone; `NOT_FOUND` if none was noted.
+        `RUNNING`, unless it is known to be gone: then `FAILED`; `NOT_FOUND` if none was noted.
     """
     if (process := process_of(run)) is not None:
-        if process.alive or process.elsewhere:
+        if not process.is_gone(home, run.run_id):
             return CheckRunHealthResult(WorkerStatus.RUNNING)
-        return CheckRunHealthResult(WorkerStatus.FAILED, f"its process {process.pid} is gone")
+        told = f"its process {process.pid} on {process.host} is gone"
+        return CheckRunHealthResult(WorkerStatus.FAILED, told)
     if (place := run.tags.get(GRPC_INFO_TAG)) is None:
         return CheckRunHealthResult(WorkerStatus.NOT_FOUND, "no process of it was noted")
     try:

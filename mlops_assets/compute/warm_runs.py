@@ -38,7 +38,7 @@ from dagster._utils import get_run_crash_explanation
 from dagster._utils.hosted_user_process import recon_repository_from_origin
 from dagster._utils.interrupts import capture_interrupts
 
-from mlops_assets.compute.run_process import own_tags
+from mlops_assets.compute.run_process import own_tags, sign_of_life
 
 TICK_SECONDS = 0.5
 
@@ -108,7 +108,11 @@ def prepare(order: Order) -> str | None:
 def carry_out(order: Order, run_id: str) -> None:
     """Carry out a run in this process, and record its end."""
     _reseed()
-    with capture_interrupts(), dg.DagsterInstance.from_ref(order.instance) as instance:
+    with (
+        capture_interrupts(),
+        dg.DagsterInstance.from_ref(order.instance) as instance,
+        sign_of_life(Path(instance.root_directory), run_id),
+    ):
         # Before its first step: a run that is STARTED has a process that can be looked for.
         instance.add_run_tags(run_id, own_tags(run_id))
         _execute_run_command_body(run_id, instance, lambda _: None, set_exit_code_on_failure=False)
@@ -201,8 +205,11 @@ def answer(control: socket.socket, said: dict[str, Any]) -> None:
 
 def main() -> None:
     """Serve whoever holds the other end of the socket whose descriptor is the only argument."""
-    # Ctrl-C reaches the whole group: it is for the runs. This process ends with its last one.
+    # Ctrl-C and the end of a terminal reach the whole group: they are for the runs. This process
+    # ends with its last one.
+    outlives_its_terminal = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with socket.socket(fileno=int(sys.argv[1])) as control:
         control.set_inheritable(False)
         with control.makefile("r", encoding="utf-8") as lines:
@@ -216,6 +223,8 @@ def main() -> None:
         return
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if not outlives_its_terminal:
+        signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPTS)
     task()
     # Not at once, as multiprocessing's forks end: what the run's libraries do at exit is done.

@@ -155,7 +155,12 @@ def lake_resource(context: dg.InitResourceContext) -> Lake:
 def resources() -> dg.Definitions:
     """The resources by the names that assets use, and how steps are carried out."""
     return dg.Definitions(
-        resources={"lake": lake_resource, "tracking": tracking_resource},
+        resources={
+            "lake": lake_resource,
+            "tracking": tracking_resource,
+            # Dagster's default, named: unnamed it is whatever DAGSTER_DEFAULT_IO_MANAGER_MODULE is.
+            "io_manager": dg.fs_io_manager,
+        },
         # A process for each step, Dagster's default, costs 1.3 s a step and a server of its own.
         executor=dg.in_process_executor,
         # A line on the console for every one of a year's 10,000 events took 3 s of 50; the record

@@ -2,7 +2,8 @@
 
 Belongs here: everything that turns lakeFS branches, commits and objects into tables whose
 partitions are published whole or not at all. Reaches any lakeFS server, the embedded one
-included, through the official client over HTTP and never asks which one it is.
+included, through the official client over HTTP. The one thing that it asks of a server is whether
+the server's folder is its own and on this machine: such files need not travel.
 
 Does not belong here: Dagster, dbt, models, or what a column means.
 """
@@ -12,6 +13,7 @@ from mlops_assets.lake.errors import (
     ConflictError,
     LakeError,
     MissingPartitionError,
+    UnmergedError,
     UnreachableLakeError,
 )
 from mlops_assets.lake.history import (
@@ -45,6 +47,7 @@ __all__ = [
     "StoredPartition",
     "TablePartition",
     "Transaction",
+    "UnmergedError",
     "UnreachableLakeError",
     "Unreadable",
     "Version",

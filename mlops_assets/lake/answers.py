@@ -51,7 +51,9 @@ def bound(client: lakefs.Client) -> None:
 
     def request(method: str, url: str, **given: Any) -> Any:  # noqa: ANN401 - handed on as it is
         answer = ANSWER_SECONDS.get(method, LONGEST_SECONDS)
-        given["timeout"] = given.get("timeout") or urllib3.Timeout(CONNECT_SECONDS, answer)
+        given["timeout"] = given.get("timeout") or urllib3.Timeout(
+            connect=CONNECT_SECONDS, read=answer
+        )
         return unbound(method, url, **given)
 
     pools.request = request  # type: ignore[method-assign, assignment]

@@ -68,28 +68,42 @@ def create(lake: Lake, name: str, source: str) -> str:
     return commit
 
 
-def drop(lake: Lake, name: str) -> None:
-    """Take a data branch away, and the rule that protects it; one that is gone already is none."""
+def drop(lake: Lake, name: str, *, discard: bool = False) -> None:
+    """Take a data branch away, and the rule that protects it; one that is gone already is none.
+
+    Args:
+        lake: Where.
+        name: The branch.
+        discard: Also with commits that the base branch lacks.
+
+    Raises:
+        UnmergedError: It has such commits, and stays as it was, protected.
+        LakeError: It is the base branch.
+    """
     from lakefs.exceptions import NotFoundException
 
     if name == lake.base_branch:
         raise LakeError(f"{name} is the base branch and is not dropped.")
+    if not discard:
+        with lake.errors(), suppress(NotFoundException):
+            lake.require_merged(name)
     lake.unprotect(name)
-    with lake.errors(), suppress(NotFoundException):
-        _branch(lake, name).delete()
+    lake.delete_branch(name, discard=discard)
 
 
 def fork(lake: Lake, name: str) -> Fork:
     """How a data branch stands to the base branch.
 
+    The heads are asked for by name: of the two commits that the server names with the merge base,
+    some servers say the one's for the other's.
+
     Raises:
         LakeError: There is no such branch.
     """
+    head, base_head = lake.head(name), lake.head()
     with lake.errors():
-        found = lake.client.sdk_client.refs_api.find_merge_base(
-            lake.repository, name, lake.base_branch
-        )
-    return Fork(name, found.source_commit_id, found.base_commit_id, found.destination_commit_id)
+        parted = lake.client.sdk_client.refs_api.find_merge_base(lake.repository, head, base_head)
+    return Fork(name, head, parted.base_commit_id, base_head)
 
 
 @contextmanager
@@ -142,7 +156,7 @@ def _merge(lake: Lake, there: Fork, message: str, metadata: dict[str, str]) -> s
             raise ConflictError(
                 f"{named}{more} was changed on {there.branch} and on the base branch since they "
                 f"parted: materialize it again on one of the two from what the other holds, or "
-                f"drop {there.branch}."
+                f"throw {there.branch} away (`mlops-assets branch drop --force {there.branch}`)."
             ) from error
     return str(merged)
 

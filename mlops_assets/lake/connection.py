@@ -6,7 +6,6 @@ that a failing server is one sentence wherever it is met.
 
 from __future__ import annotations
 
-import ipaddress
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -16,18 +15,28 @@ from functools import cached_property
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
+from mlops_assets.lake import repositories
 from mlops_assets.lake.answers import be_patient, bound
-from mlops_assets.lake.errors import ConflictError, LakeError, UnreachableLakeError
+from mlops_assets.lake.errors import (
+    ConflictError,
+    LakeError,
+    UnmergedError,
+    UnreachableLakeError,
+)
+from mlops_assets.lake.local_store import store_of
 from mlops_assets.lake.snapshot import Snapshot
 from mlops_assets.lake.transaction import Transaction
 
 if TYPE_CHECKING:
     import lakefs
+    from lakefs_sdk.models.storage_config import StorageConfig
 
 WORK_PREFIX = "tx-"
 """What the name of a work branch starts with, and so of its scratch folder."""
+
+READ_ONLY, INSUFFICIENT = "read-only repository", "insufficient permissions"
+"""Words of a server's refusals, which it tells apart by nothing else."""
 
 ABANDONED_AFTER = 24 * 3600.0
 """Seconds after which no step can still be writing in its scratch folder: steps take minutes."""
@@ -55,38 +64,56 @@ def plain_errors(endpoint: str) -> Iterator[None]:
     Raises:
         UnreachableLakeError: Nobody answers, or the credentials are refused.
         ConflictError: The server reported a conflict.
-        LakeError: The server refused for any other reason.
+        LakeError: The server refused for any other reason: permissions, a read-only repository.
     """
-    import lakefs_sdk.exceptions
     import urllib3.exceptions
-    from lakefs import exceptions
+    from lakefs.exceptions import LakeFSException, api_exception_handler
 
     try:
-        yield
+        # Calls of the generated client raise errors of its own, whose bodies nobody has read.
+        with api_exception_handler():
+            yield
+    except LakeFSException as error:
+        raise _refusal(endpoint, error) from error
     except (urllib3.exceptions.HTTPError, OSError) as error:
-        if isinstance(error, exceptions.LakeFSException):
-            raise LakeError(f"lakeFS at {endpoint} refused: {_reason(error)}") from error
         if isinstance(error, OSError) and error.filename is not None:
             raise
         raise UnreachableLakeError(
             f"no lakeFS server answers at {endpoint} ({_root_cause(error)}): start it, or correct "
             "LAKECTL_SERVER_ENDPOINT_URL (unset it to use the embedded server)."
         ) from error
-    except exceptions.NotAuthorizedException as error:
+
+
+def _refusal(endpoint: str, error: Exception) -> LakeError:
+    """What a server's refusal means, with the way out."""
+    from lakefs import exceptions
+
+    reason = _reason(error)
+    if isinstance(error, exceptions.NotAuthorizedException):
         # The client says so of whatever keeps it from reading the server's configuration.
-        if error.status_code not in (401, 403):
-            raise UnreachableLakeError(
-                f"{endpoint} answers {error.status_code}, as no lakeFS server does: correct "
-                "LAKECTL_SERVER_ENDPOINT_URL (unset it to use the embedded server)."
-            ) from error
-        raise UnreachableLakeError(
+        if error.status_code not in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            return _no_lakefs(endpoint, error.status_code)
+        if INSUFFICIENT in reason:
+            return LakeError(
+                f"lakeFS at {endpoint} does not permit this ({reason}): grant it to the user of "
+                "LAKECTL_CREDENTIALS_ACCESS_KEY_ID, or use a key that may."
+            )
+        return UnreachableLakeError(
             f"lakeFS at {endpoint} refuses the credentials: correct "
             "LAKECTL_CREDENTIALS_ACCESS_KEY_ID and LAKECTL_CREDENTIALS_SECRET_ACCESS_KEY."
-        ) from error
-    except exceptions.ConflictException as error:
-        raise ConflictError(f"lakeFS at {endpoint} reports a conflict: {_reason(error)}") from error
-    except (exceptions.LakeFSException, lakefs_sdk.exceptions.ApiException) as error:
-        raise LakeError(f"lakeFS at {endpoint} refused: {_reason(error)}") from error
+        )
+    if isinstance(error, exceptions.ConflictException):
+        return ConflictError(f"lakeFS at {endpoint} reports a conflict: {reason}")
+    if READ_ONLY in reason:
+        return LakeError(repositories.read_only(endpoint))
+    return LakeError(f"lakeFS at {endpoint} refused: {reason}")
+
+
+def _no_lakefs(endpoint: str, status: int | None) -> UnreachableLakeError:
+    return UnreachableLakeError(
+        f"{endpoint} answers {status}, as no lakeFS server does: correct "
+        "LAKECTL_SERVER_ENDPOINT_URL (unset it to use the embedded server)."
+    )
 
 
 def _reason(error: Exception) -> str:
@@ -153,24 +180,34 @@ class Lake:
         return made
 
     @cached_property
-    def pre_signed(self) -> bool:
-        """Whether bytes travel by pre-signed links, as they do where the store is S3."""
+    def storage(self) -> StorageConfig:
+        """What the server says of how it stores.
+
+        Raises:
+            UnreachableLakeError: It does not answer as a lakeFS server does.
+        """
+        from lakefs_sdk.exceptions import NotFoundException
+        from lakefs_sdk.models.storage_config import StorageConfig
+
         # The client keeps its own copy of this in a class, where a second server overwrites it.
         with self.errors():
-            found = self.client.sdk_client.config_api.get_config().storage_config
-        return bool(found and found.pre_sign_support)
+            try:
+                found = self.client.sdk_client.config_api.get_config().storage_config
+            except (NotFoundException, ValueError) as error:
+                raise _no_lakefs(
+                    self.credentials.endpoint, getattr(error, "status", 200)
+                ) from error
+        return found or StorageConfig.construct(blockstore_type="", pre_sign_support=False)
+
+    @property
+    def pre_signed(self) -> bool:
+        """Whether bytes travel by pre-signed links, as they do where the store is S3."""
+        return self.storage.pre_sign_support
 
     @cached_property
-    def on_this_machine(self) -> bool:
-        """Whether the server is reached on a loopback address and names files of its own.
-
-        The path that it then names for bytes to be put down is trusted: a server elsewhere must
-        not choose where this machine writes.
-        """
-        host = urlsplit(self.credentials.endpoint).hostname or ""
-        with suppress(ValueError):
-            return ipaddress.ip_address(host).is_loopback and not self.pre_signed
-        return host == "localhost" and not self.pre_signed
+    def store(self) -> Path | None:
+        """The folder of this machine in which our own server keeps bytes; None of any other."""
+        return store_of(self.storage.blockstore_description)
 
     @contextmanager
     def errors(self) -> Iterator[None]:
@@ -186,14 +223,8 @@ class Lake:
 
     def exists(self) -> bool:
         """Whether the server has the repository."""
-        from lakefs_sdk.exceptions import NotFoundException
-
         with self.errors():
-            try:
-                self.client.sdk_client.repositories_api.get_repository(self.repository)
-            except NotFoundException:
-                return False
-        return True
+            return repositories.found(self) is not None
 
     def create(self) -> None:
         """Make the repository and protect its base branch, where that has not been done.
@@ -202,57 +233,14 @@ class Lake:
         base branch but a transaction. Safe to call from many processes at once. Where a process
         opens a lake, so what killed processes left in the scratch folder goes here too.
         """
-        from lakefs.exceptions import NotFoundException
-
         _sweep(self.scratch)
         with self.errors():
-            repo = self.repo()
-            prefix = self.client.storage_config.default_namespace_prefix or "local://"
-            namespace = f"{prefix.rstrip('/')}/{self.repository}"
-            repo.create(namespace, default_branch=self.base_branch, exist_ok=True)
-            try:
-                repo.branch(self.base_branch).get_commit()
-            except NotFoundException as error:
-                raise LakeError(
-                    f"repository {self.repository!r} has no branch {self.base_branch!r}: create "
-                    "it there, or correct LAKEFS_BRANCH."
-                ) from error
-            self._protect()
-
-    def _protect(self) -> None:
-        """Add the base branch to the protection rules, keeping the rules that others add."""
-        self._set_protected(self.base_branch, protected=True)
+            repositories.make(self)
 
     def unprotect(self, branch: str) -> None:
         """Take a branch that is to be dropped from the protection rules."""
         with self.errors():
-            self._set_protected(branch, protected=False)
-
-    def _set_protected(self, branch: str, *, protected: bool) -> None:
-        from lakefs_sdk.exceptions import ApiException
-        from lakefs_sdk.models.branch_protection_rule import BranchProtectionRule
-
-        settings = self.client.sdk_client.repositories_api
-        for last_try in (False, True):
-            answer = settings.get_branch_protection_rules_with_http_info(self.repository)
-            if (branch in {rule.pattern for rule in answer.data}) == protected:
-                return
-            rules = [rule for rule in answer.data if rule.pattern != branch]
-            if protected:
-                rules.append(BranchProtectionRule(pattern=branch))
-            try:
-                settings.set_branch_protection_rules(
-                    self.repository,
-                    rules,
-                    # The call replaces all rules: without this, a rule that somebody added
-                    # since they were read would be gone.
-                    if_match=answer.headers.get("ETag"),
-                )
-            except ApiException as error:
-                if error.status != HTTPStatus.PRECONDITION_FAILED or last_try:
-                    raise
-            else:
-                return
+            repositories.set_protected(self, branch, protected=False)
 
     def head(self, ref: str | None = None) -> str:
         """The commit that a branch, a tag or an expression names now; the base branch's if None."""
@@ -299,9 +287,50 @@ class Lake:
         try:
             yield made
         finally:
-            with self.errors():
-                for name in {branch, *made.opened} & set(self.work_branches()):
-                    self.repo().branch(name).delete()
+            for name in {branch, *made.opened} & set(self.work_branches()):
+                self.delete_branch(name, discard=True)
+
+    def delete_branch(self, name: str, *, discard: bool = False) -> None:
+        """Delete a branch, the only way in which any is; one that is gone already is no error.
+
+        Args:
+            name: The branch.
+            discard: Delete it also with commits that the base branch lacks: what was never to be
+                published, or what somebody asked to throw away.
+
+        Raises:
+            UnmergedError: It has such commits, and stays.
+        """
+        from lakefs.exceptions import NotFoundException
+
+        with self.errors(), suppress(NotFoundException):
+            if not discard:
+                self.require_merged(name)
+            self.repo().branch(name).delete()
+
+    def require_merged(self, name: str) -> None:
+        """Refuse to let a branch go that the base branch does not hold all of.
+
+        Two answers have to agree: where the histories part, and what the branch has changed since.
+
+        Raises:
+            UnmergedError: It has commits that the base branch lacks.
+        """
+        with self.errors():
+            repo = self.repo()
+            head = repo.branch(name).get_commit().id
+            parted = self.client.sdk_client.refs_api.find_merge_base(
+                self.repository, head, self.base_branch
+            )
+            changed = repo.ref(self.base_branch).diff(
+                other_ref=head, type="three_dot", max_amount=1
+            )
+            if parted.base_commit_id != head or next(iter(changed), None) is not None:
+                raise UnmergedError(
+                    f"{name} has commits that {self.base_branch} lacks, and is not deleted: "
+                    f"`mlops-assets branch merge {name}` publishes them, `mlops-assets branch drop "
+                    f"--force {name}` throws them away."
+                )
 
     def on_branch(self, name: str) -> Lake:
         """The same repository with another base branch."""

@@ -21,3 +21,7 @@ class MissingPartitionError(LakeError):
 
 class ConflictError(LakeError):
     """Another writer published the same partition first; nothing of this one shows."""
+
+
+class UnmergedError(LakeError):
+    """A branch is not deleted, since it has commits that its base branch lacks."""

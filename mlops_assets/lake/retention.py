@@ -84,7 +84,7 @@ def sweep_work_branches(
                     kept.append(branch.id)
                     continue
                 if not dry_run:
-                    branch.delete()
+                    lake.delete_branch(branch.id, discard=True)
                 gone.append(branch.id)
     if not dry_run:
         _write_notes(lake, {name: note for name, note in noted.items() if name in kept})

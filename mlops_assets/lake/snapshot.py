@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from http import HTTPStatus
+from http.client import IncompleteRead
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,7 @@ from mlops_assets.lake.errors import (
     UnreachableLakeError,
 )
 from mlops_assets.lake.inputs import Version
+from mlops_assets.lake.local_store import path_in
 from mlops_assets.lake.manifest import File, Manifest
 from mlops_assets.lake.partition import MANIFEST_NAME, Partition, TablePartition
 
@@ -35,9 +38,10 @@ if TYPE_CHECKING:
 FEW_PARTITIONS = 16
 
 METADATA_KEY = "manifest"
-LOCAL_SCHEME = "local://"
 FILES_AT_ONCE = 8
 """So many files are hashed or downloaded at once; both leave the interpreter to others."""
+
+_NO_BYTES = (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
 
 REMEDY = (
     "run `mlops-assets doctor --repair`, materialize the partition again, or restore the store "
@@ -53,11 +57,13 @@ class StoredPartition:
         key: Its table and partition.
         manifest: What it consists of.
         addresses: The physical address of each file's bytes, by file name.
+        written: When its manifest was written, in seconds since 1970.
     """
 
     key: TablePartition
     manifest: Manifest
     addresses: Mapping[str, str]
+    written: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)
@@ -176,7 +182,7 @@ class Snapshot:
                     continue
                 paths = {file.name: f"{key.folder}{file.name}" for file in manifest.files}
                 held = {name: addresses[path] for name, path in paths.items() if path in addresses}
-                yield StoredPartition(key, manifest, held)
+                yield StoredPartition(key, manifest, held, found.mtime)
 
     def require(
         self, table: str, partitions: Iterable[Partition] | None = None
@@ -202,7 +208,7 @@ class Snapshot:
     def files(self, stored: Sequence[StoredPartition]) -> list[Path]:
         """Local paths of the bytes of partitions' files, in the order of partition and name.
 
-        Where the server stores on this machine, the paths are its own blobs, to be read and
+        Where our own server stores on this machine, the paths are its own blobs, to be read and
         never written; from any other server the files are downloaded once and kept by digest.
         Either is hashed before its path is handed out.
 
@@ -269,12 +275,11 @@ class Snapshot:
         return Manifest.from_json(text, place=f"{found.path} at commit {self.commit[:12]}")
 
     def _local(self, part: StoredPartition, file: File) -> Path | None:
-        """The file that holds a file's bytes, where the server stores on this machine."""
+        """The file that holds a file's bytes, where our own server stores on this machine."""
         if file.name not in part.addresses:
             raise self._missing(part.key, file)
-        address = part.addresses[file.name]
-        local = Path(address.removeprefix(LOCAL_SCHEME))
-        if not address.startswith(LOCAL_SCHEME) or not local.is_absolute() or not local.is_file():
+        local = path_in(self.lake.store, part.addresses[file.name])
+        if local is None or not local.is_file():
             return None
         if (size := local.stat().st_size) != file.size:
             raise LakeError(
@@ -292,10 +297,25 @@ class Snapshot:
         return local
 
     def _fetched(self, key: TablePartition, file: File) -> bytes:
+        from lakefs.exceptions import ServerException
+
         content: Any
-        with self.lake.errors():
-            place = self._reference.object(f"{key.folder}{file.name}")
-            content = place.reader("rb", pre_sign=self.lake.pre_signed).read()
+        try:
+            with self.lake.errors():
+                place = self._reference.object(f"{key.folder}{file.name}")
+                content = place.reader("rb", pre_sign=self.lake.pre_signed).read()
+        except LakeError as error:
+            cause = error.__cause__
+            # The server knows the object, and its storage, or a signed link, not the bytes.
+            if isinstance(cause, ServerException) and cause.status_code in _NO_BYTES:
+                raise self._missing(key, file) from error
+            # The server tells the size that it knows, and its storage ends before that.
+            if not any(isinstance(found, IncompleteRead) for found in _reasons(cause)):
+                raise
+            raise LakeError(
+                f"{key.folder}{file.name} at commit {self.commit[:12]} ends before its {file.size} "
+                f"bytes on the server: its bytes are damaged; {REMEDY}"
+            ) from error
         self._require_same(key, file, copies.digest(content))
         return bytes(content)
 
@@ -311,3 +331,10 @@ class Snapshot:
                 f"{key.folder}{file.name} at commit {self.commit[:12]} has SHA-256 {digest[:12]}… "
                 f"where its manifest names {file.sha256[:12]}…: its bytes are damaged; {REMEDY}"
             )
+
+
+def _reasons(error: BaseException | None) -> Iterator[object]:
+    """What a failed request came from, as urllib3 nests it."""
+    yield error
+    reason = getattr(error, "reason", error)
+    yield from getattr(reason, "args", ())

@@ -316,8 +316,8 @@ class Transaction:
                     if key not in unchanged
                 ]
             # A branch that could not be deleted is one more that `doctor` lists as kept.
-            with suppress(LakeError), self._lake.errors():
-                branch.delete()
+            with suppress(LakeError):
+                self._lake.delete_branch(self.branch)
         self._publication = Publication(
             pin=self.snapshot.commit,
             commit=commit,

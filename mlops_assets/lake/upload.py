@@ -1,7 +1,7 @@
 """Bringing the bytes of an object to the server, by the shortest way that it offers.
 
 Through the API in one request; with a link to where the bytes go, where the server signs one; or,
-where it stores on this machine, by putting the bytes down beside it and telling it so.
+where it is our own and stores on this machine, by putting the file into its folder.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlops_assets.lake.snapshot import LOCAL_SCHEME
+from mlops_assets.lake.errors import LakeError
+from mlops_assets.lake.local_store import path_in
 
 if TYPE_CHECKING:
     from lakefs.branch import Branch
@@ -30,8 +31,8 @@ DEFAULT_TYPE = "application/octet-stream"
 _BLOCK_BYTES = 1 << 20
 
 BESIDE_BYTES = 1 << 20
-"""From this size on a file is put down beside a server on this machine. Two requests cost more than
-one, but the bytes go through no socket: 8 MB took 43 ms through it, most of it copying."""
+"""From this size on a file is put into our own server's folder on this machine. Two requests cost
+more than one, but the bytes go through no socket, which took 35 ms for 8 MB instead of 26."""
 
 
 def upload_file(lake: Lake, branch: Branch, path: str, source: Path) -> None:
@@ -47,9 +48,10 @@ def upload_file(lake: Lake, branch: Branch, path: str, source: Path) -> None:
     Raises:
         OSError: It cannot be read, or the disk beside the server is full.
     """
-    beside = lake.on_this_machine and source.stat().st_size >= BESIDE_BYTES
-    if not beside or not _put_beside(lake, branch, path, source):
+    if lake.store is None or source.stat().st_size < BESIDE_BYTES:
         upload(lake, branch, path, source.read_bytes(), {})
+    else:
+        _put_beside(lake, branch, path, source)
 
 
 def upload(
@@ -66,16 +68,22 @@ def upload(
         writer.write(content)
 
 
-def _put_beside(lake: Lake, branch: Branch, path: str, source: Path) -> bool:
-    """Put a file where the server says, if that is a folder of this machine; whether it was."""
-    from lakefs_sdk.exceptions import BadRequestException
+def _put_beside(lake: Lake, branch: Branch, path: str, source: Path) -> None:
+    """Put a file where our own server says, in its folder on this machine, and have it linked.
+
+    What is put there is the server's as soon as it is asked to link it. A refused file it sweeps
+    away with all that never became an object; removed here, it could be an object's only bytes.
+    """
     from lakefs_sdk.models.staging_metadata import StagingMetadata
 
     staging = lake.client.sdk_client.staging_api
     place = staging.get_physical_address(lake.repository, branch.id, path)
-    target = _local_place(place.physical_address or "")
+    target = path_in(lake.store, place.physical_address or "")
     if target is None:
-        return False
+        raise LakeError(
+            f"lakeFS at {lake.credentials.endpoint} keeps bytes in {lake.store} and names a place "
+            f"outside of it, {place.physical_address}: nothing is written there; update it."
+        )
     with source.open("rb") as content:
         checksum = hashlib.file_digest(content, partial(hashlib.md5, usedforsecurity=False))
         size = content.tell()
@@ -87,15 +95,8 @@ def _put_beside(lake: Lake, branch: Branch, path: str, source: Path) -> bool:
         mtime=None,
         content_type=_content_type(path),
     )
-    try:
-        staging.link_physical_address(lake.repository, branch.id, path, said)
-    except BadRequestException:
-        # A server in a container means another folder by the same name.
-        return False
-    finally:
-        target.unlink(missing_ok=True)
+    staging.link_physical_address(lake.repository, branch.id, path, said)
     source.unlink()
-    return True
 
 
 def _give(source: Path, target: Path) -> None:
@@ -114,14 +115,6 @@ def _give(source: Path, target: Path) -> None:
         except BaseException:
             target.unlink()
             raise
-
-
-def _local_place(address: str) -> Path | None:
-    """The path that an address names, if its folder is one of this machine that can be written."""
-    target = Path(address.removeprefix(LOCAL_SCHEME))
-    if not address.startswith(LOCAL_SCHEME) or not target.is_absolute():
-        return None
-    return target if os.access(target.parent, os.W_OK | os.X_OK) else None
 
 
 def _content_type(path: str) -> str:

@@ -2,7 +2,8 @@
 
 Belongs here: the lakeFS API over loopback HTTP, a store on a local disk, and nothing that knows
 what the objects mean. Does not: anything of this repository's data, models or orchestrator; this
-package imports nothing of the others, and they reach it only through the official client.
+package imports nothing of the others but `files`, and they reach it only through the official
+client.
 
 The way of a request: `server` (thread, port) → `asgi` (route), `credentials` (who) → `api_*`
 (wording of the API) → `objects`, `versions` (transactions) → `tree`, `merge`, `history`, `refs`

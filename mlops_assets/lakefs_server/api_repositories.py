@@ -22,7 +22,8 @@ API_VERSION = "1.86.0"
 class RepositoryApi:
     """Handlers over one store."""
 
-    def __init__(self, store: Store, catalog: Catalog, *, pre_sign: bool) -> None:
+    def __init__(self, store: Store, catalog: Catalog, *, pre_sign: bool, description: str) -> None:
+        self._description = description
         self._store = store
         self._catalog = catalog
         self._pre_sign = pre_sign
@@ -41,6 +42,8 @@ class RepositoryApi:
             ("PUT", "repositories/*/settings/branch_protection"): Route(
                 self.set_protection, slow=True
             ),
+            ("POST", "repositories/*/branch_protection"): Route(self.add_rule, slow=True),
+            ("DELETE", "repositories/*/branch_protection"): Route(self.remove_rule, slow=True),
             ("GET", "repositories/*/tags"): Route(self.list_tags),
             ("POST", "repositories/*/tags"): Route(self.create_tag, slow=True),
             ("GET", "repositories/*/tags/*"): Route(self.get_tag),
@@ -56,6 +59,7 @@ class RepositoryApi:
         kind = "s3" if self._pre_sign else "local"
         storage = {
             "blockstore_type": kind,
+            "blockstore_description": self._description,
             "blockstore_namespace_example": f"{kind}://example-bucket/",
             "blockstore_namespace_ValidityRegex": "^[a-z][a-z0-9]*://.+$",
             "default_namespace_prefix": f"{kind}://lake",
@@ -114,6 +118,16 @@ class RepositoryApi:
             raise InvalidError("branch protection: give a list of rules with a pattern each")
         patterns = [Fields(rule).required("pattern") for rule in rules]
         self._catalog.protect(name, patterns, request.header("if-match").strip('"') or None)
+        return Response(204)
+
+    def add_rule(self, request: Request, name: str) -> Response:
+        """Add one branch protection rule, which needs no ETag of the others."""
+        self._catalog.protect_one(name, request.json().required("pattern"), protected=True)
+        return Response(204)
+
+    def remove_rule(self, request: Request, name: str) -> Response:
+        """Take one branch protection rule out."""
+        self._catalog.protect_one(name, request.json().required("pattern"), protected=False)
         return Response(204)
 
     def list_tags(self, request: Request, name: str) -> Response:

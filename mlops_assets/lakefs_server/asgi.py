@@ -308,6 +308,14 @@ def _storage_failure(error: OSError | sqlite3.Error) -> Response:
     if full:
         message = "no space left on the disk that holds the lake: free some and try again"
         return json_response({"message": message}, 507)
+    read_only = (
+        error.errno in (errno.EROFS, errno.EACCES, errno.EPERM)
+        if isinstance(error, OSError)
+        else (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF == sqlite3.SQLITE_READONLY
+    )
+    if read_only:
+        message = "the lake's folder cannot be written: correct its permissions and try again"
+        return json_response({"message": message}, 403)
     logger.error("storage failed", exc_info=error)
     return json_response({"message": "the lake's storage failed: see the server's log"}, 500)
 

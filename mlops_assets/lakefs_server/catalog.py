@@ -107,6 +107,23 @@ class Catalog:
                 (json.dumps(patterns), found.id),
             )
 
+    def protect_one(self, repository: str, pattern: str, *, protected: bool) -> None:
+        """Add one pattern to the protected ones, or take it out, beside whatever others do.
+
+        Raises:
+            ApiError: 403 the repository is read-only; 404 there is no such pattern to take out.
+        """
+        with self._store.database.writing() as connection:
+            found = self._store.repository(repository)
+            found.check_writable()
+            patterns = [known for known in found.protection if known != pattern]
+            if not protected and len(patterns) == len(found.protection):
+                raise NotFoundError("branch protection: no such rule")
+            connection.execute(
+                "UPDATE repositories SET protection = ? WHERE id = ?",
+                (json.dumps([*patterns, *([pattern] if protected else [])]), found.id),
+            )
+
     def branches(self, repository: Repository, page: Page, *, hidden: bool) -> list[Branch]:
         """One more than a page of branches, by name; hidden ones only if asked for."""
         rows = self._store.database.connection().execute(

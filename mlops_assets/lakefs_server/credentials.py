@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from mlops_assets.files import create_whole
 from mlops_assets.lakefs_server.database import Database
 from mlops_assets.lakefs_server.errors import ApiError, NotFoundError
 
@@ -171,31 +172,19 @@ class SigningKey:
 def signing_key(state_dir: Path) -> SigningKey:
     """The key of a store directory, made at the first call.
 
-    The file appears complete or not at all: it is written under another name and linked into
-    place, and a link fails if another process was first, whose key then holds. The file of an
-    earlier version gives its signing key, so that links stay good, and goes with its access key.
+    If another process was first, its key holds. The file of an earlier version gives its signing
+    key, so that links stay good, and goes with its access key.
 
     Raises:
         OSError: The directory cannot be written or the file not read.
     """
+    if not os.access(state_dir, os.W_OK):
+        # Nothing can be put down there, and so no link of another process is worth anything.
+        return SigningKey(secrets.token_hex(32))
     path, former = state_dir / SIGNING_KEY_FILE, state_dir / _FORMER_FILE
     with contextlib.suppress(FileNotFoundError):
-        _create(path, json.loads(former.read_text())["signing_key"])
+        create_whole(path, json.loads(former.read_text())["signing_key"].encode(), mode=0o600)
         former.unlink()
     if not path.exists():
-        _create(path, secrets.token_hex(32))
+        create_whole(path, secrets.token_hex(32).encode(), mode=0o600)
     return SigningKey(path.read_text())
-
-
-def _create(path: Path, content: str) -> None:
-    draft = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        with contextlib.suppress(FileExistsError):
-            os.link(draft, path)
-    finally:
-        draft.unlink()

@@ -96,10 +96,12 @@ class Database:
 
     def __init__(self, state_dir: Path) -> None:
         _check_format(state_dir)
-        self._path = state_dir / "metadata.sqlite"
+        self._address = _address(state_dir / "metadata.sqlite")
         self._local = threading.local()
         self._opened: list[sqlite3.Connection] = []
         connection = self.connection()
+        if not os.access(state_dir, os.W_OK):
+            return
         connection.execute("PRAGMA journal_mode = WAL")
         with self.writing() as writer:
             for statement in _SCHEMA.split(";"):
@@ -110,7 +112,8 @@ class Database:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
             connection = sqlite3.connect(
-                self._path,
+                self._address,
+                uri=True,
                 timeout=_BUSY_SECONDS,
                 isolation_level=None,
                 cached_statements=256,
@@ -159,6 +162,18 @@ class Database:
             connection.close()
         self._opened.clear()
         self._local = threading.local()
+
+
+def _address(path: Path) -> str:
+    """Where SQLite finds the file, as it is to be opened.
+
+    It makes files beside one that it reads, which a place that cannot be written refuses it: so it
+    is told there that nobody writes, unless a writer's log shows that somebody may.
+    """
+    if os.access(path.parent, os.W_OK):
+        return path.as_uri()
+    logged = path.with_name(f"{path.name}-wal").exists()
+    return f"{path.as_uri()}?mode=ro{'' if logged else '&immutable=1'}"
 
 
 def _check_format(state_dir: Path) -> None:

@@ -171,7 +171,8 @@ def _open_store(state_dir: Path) -> Store:
 
     state_dir.mkdir(parents=True, exist_ok=True)
     store = Store(state_dir)
-    store.blobs.drop_stale_drafts()
+    if os.access(state_dir, os.W_OK):
+        store.blobs.drop_stale_drafts()
     return store
 
 
@@ -199,7 +200,9 @@ def _start(
         store.state_dir, store.blobs, signing_key(store.state_dir), pre_sign=pre_sign
     )
     routes = {
-        **RepositoryApi(store, catalog, pre_sign=pre_sign).routes(),
+        **RepositoryApi(
+            store, catalog, pre_sign=pre_sign, description=addresses.description
+        ).routes(),
         **VersionApi(store, catalog).routes(),
         **ObjectApi(store, addresses).routes(),
     }

@@ -13,6 +13,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import quote, urlencode
@@ -24,12 +25,19 @@ from mlops_assets.lakefs_server.errors import ApiError, InvalidError
 INCOMING = "incoming"
 """The folder of a store directory where clients without signed URLs put bytes down."""
 
+MARK_FILE = "mark"
+"""The file of a store directory by which clients on this machine know it."""
+
 _LIFE_SECONDS = 15 * 60
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class Addresses:
-    """Addresses and signed URLs of one store directory."""
+    """Addresses and signed URLs of one store directory.
+
+    Attributes:
+        description: What the server says of its storage; empty where it hides local paths.
+    """
 
     def __init__(
         self, state_dir: Path, blobs: BlobStore, key: SigningKey, *, pre_sign: bool
@@ -39,6 +47,22 @@ class Addresses:
         self._key = key
         self._incoming = state_dir / INCOMING
         self._incoming.mkdir(exist_ok=True)
+        self.description = "" if pre_sign else self._marked(state_dir)
+
+    def _marked(self, state_dir: Path) -> str:
+        """What to say of the store, so that a client on this machine can tell it for ours.
+
+        The mark lies in the store's folder too: who can read both is on this machine, and may put
+        bytes down there.
+        """
+        mark = self._key.sign("mark")
+        file = state_dir / MARK_FILE
+        with suppress(OSError):
+            if not file.exists() or file.read_text() != mark:
+                draft = file.with_name(f"{MARK_FILE}.{secrets.token_hex(8)}")
+                draft.write_text(mark)
+                draft.replace(file)
+        return f"mlops-assets:{mark}:{state_dir}"
 
     def of_blob(self, digest: str) -> str:
         """The physical address of a blob."""

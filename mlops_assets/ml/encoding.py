@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+REFUSED_IN_NAMES = "[]<"
+"""Characters that XGBoost refuses in the name of a feature."""
+
+
 class Feature(BaseModel):
     """One input of a model: a number, or a category with the words that training saw."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlops_assets.ml.evaluation import Evaluation
@@ -33,6 +34,10 @@ _STYLE: dict[Any, Any] = {
     "text.color": INK,
     "legend.frameon": False,
 }
+
+
+class PictureError(Exception):
+    """No picture can be drawn; the message says why."""
 
 
 class _Look(NamedTuple):
@@ -167,7 +172,7 @@ def axes_on(
         left: The margin for what stands at the vertical axis, as a share of the width.
         dpi: Dots an inch.
     """
-    import matplotlib as mpl
+    mpl = _matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -181,3 +186,20 @@ def axes_on(
         axes = figure.add_subplot(xlabel=across, ylabel=up)
         yield axes, png
         figure.savefig(png, format="png", dpi=dpi, metadata={"Software": None})
+
+
+def _matplotlib() -> ModuleType:
+    """Matplotlib, which reads a user's files when it is imported, and dies of some.
+
+    Raises:
+        PictureError: Of one of them; none decides anything else of a picture.
+    """
+    try:
+        import matplotlib as mpl
+    except ValueError as error:
+        raise PictureError(
+            f"matplotlib does not load ({error}): unset MPLBACKEND, or correct or remove the first "
+            "matplotlibrc of these: in the working directory, in MATPLOTLIBRC, in MPLCONFIGDIR, in "
+            "~/.config/matplotlib."
+        ) from error
+    return mpl

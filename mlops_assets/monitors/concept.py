@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from mlops_assets.monitors.between_days import Departure, Estimate, departure
 from mlops_assets.monitors.charts import Chart, Series, nearest_limits
-from mlops_assets.monitors.finding import Finding, Findings, Look
+from mlops_assets.monitors.finding import Finding, Findings, Look, Unjudged, parted
 from mlops_assets.monitors.history import LONGEST_WINDOW, DayRows, History, codes_of
 
 if TYPE_CHECKING:
@@ -88,15 +88,17 @@ class Concept:
     def look(self, history: History) -> Look:
         """Judge a day."""
         tallies = _Tallies(self, history)
-        findings = list(self._residual_of_all(tallies))
+        judged = list(self._residual_of_all(tallies))
         for part in tallies.parts():
             for quantity in self.quantities:
-                findings.extend(self._against_others(tallies, quantity, part))
+                judged += self._against_others(tallies, quantity, part)
+        findings, unjudged = parted(judged)
         found = Findings(
             monitor=NAME,
             day=history.today.day.isoformat(),
             reference_days=len(history.reference()),
-            findings=tuple(findings),
+            findings=findings,
+            unjudged=unjudged,
         )
         residual = [
             finding.value
@@ -138,28 +140,34 @@ class Concept:
         sides = [f"{name}_{side}" for name in self.outcomes for side in ("below", "above")]
         return [RESIDUAL, *sides]
 
-    def _residual_of_all(self, tallies: _Tallies) -> Iterator[Finding]:
+    def _residual_of_all(self, tallies: _Tallies) -> Iterator[Finding | Unjudged]:
         for window in WINDOWS:
             own = tallies.window(window, RESIDUAL, ALL)
             days = tallies.reference(window, RESIDUAL, ALL)
             if own.n < FEWEST_ROWS:
+                yield _unjudged(ALL, RESIDUAL, f"{own.n} rows have a known label")
                 continue
-            variance = _variance(days)
+            # Where scores and outcomes were all one, residuals have no variance until they differ.
+            variance = max(_variance(days), tallies.reference_mean(window, CHANCE, ALL))
             judged = departure(
                 [Estimate(day.mean, variance / day.n) for day in days if day.n],
                 Estimate(own.mean, variance / own.n),
                 fewest_days=tallies.fewest_days,
             )
-            if judged is not None:
-                yield self._finding(tallies, RESIDUAL, ALL, window, own.n, judged)
+            if judged is None:
+                yield _unjudged(ALL, RESIDUAL, tallies.few(sum(day.n > 0 for day in days)))
+                continue
+            yield self._finding(tallies, RESIDUAL, ALL, window, own.n, judged)
 
     def _against_others(
         self, tallies: _Tallies, quantity: str, part: tuple[str, str]
-    ) -> Iterator[Finding]:
+    ) -> Iterator[Finding | Unjudged]:
         for window in WINDOWS:
             own = tallies.window(window, quantity, part)
             others = tallies.window(window, quantity, ALL) - own
             if own.n < FEWEST_ROWS or others.n < FEWEST_ROWS:
+                few = f"{own.n} rows have such an outcome, and {others.n} of the others"
+                yield _unjudged(part, quantity, few)
                 continue
             days = tallies.reference(window, quantity, part)
             every = tallies.reference(window, quantity, ALL)
@@ -181,8 +189,10 @@ class Concept:
                 Estimate(own.mean - others.mean, variance / own.n + rest / others.n),
                 fewest_days=tallies.fewest_days,
             )
-            if judged is not None:
-                yield self._finding(tallies, quantity, part, window, own.n, judged)
+            if judged is None:
+                yield _unjudged(part, quantity, tallies.few(len(pairs)))
+                continue
+            yield self._finding(tallies, quantity, part, window, own.n, judged)
 
     def _finding(
         self,
@@ -195,7 +205,7 @@ class Concept:
     ) -> Finding:
         low, high = judged.limits(self.probability)
         column, value = part
-        subject = f"{column} {value}" if column else "all rows"
+        subject = _subject(part)
         against = f" against the other values of {column}" if column else ""
         name = RESIDUAL if quantity == RESIDUAL else "outcome_difference"
         labels = {"quantity": quantity, **({column: value} if column else {})}
@@ -214,6 +224,15 @@ class Concept:
                 f"{high:.2f}; look at the outcomes and the scores of {subject}."
             ),
         )
+
+
+def _subject(part: tuple[str, str]) -> str:
+    return "all rows" if part == ALL else " ".join(part)
+
+
+def _unjudged(part: tuple[str, str], quantity: str, reason: str) -> Unjudged:
+    name = RESIDUAL if quantity == RESIDUAL else "outcome_difference"
+    return Unjudged(subject=_subject(part), name=name, of=quantity, reason=reason)
 
 
 class _Tallies:
@@ -242,6 +261,9 @@ class _Tallies:
     def span(self, window: int) -> str:
         days = [day.day.isoformat() for day in self._history.window(window)]
         return f"on {days[0]}" if len(days) == 1 else f"from {days[0]} to {days[-1]}"
+
+    def few(self, days: int) -> str:
+        return self._history.few(days, "have such outcomes")
 
     def part_of(self, finding: Finding) -> tuple[str, str]:
         parts = [pair for pair in finding.labels if pair[0] != "quantity"]

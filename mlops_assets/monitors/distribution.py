@@ -72,7 +72,7 @@ def shift(reference: Sequence[Values], today: Values, probability: float) -> Shi
     if not reference or today.present < FEWEST_ROWS:
         return None
     counts = np.array(binned([*reference, today], reference=len(reference)))
-    if counts.shape[1] < 2:
+    if (counts.sum(axis=0) > 0).sum() < 2:
         return None
     before, now = counts[:-1], counts[-1]
     pooled = before.sum(axis=0)
@@ -170,14 +170,22 @@ def binned(days: Sequence[Values], reference: int) -> list[npt.NDArray[np.int64]
 
 def bin_names(reference: Sequence[Values]) -> list[str]:
     """The names of the bins that `binned` makes of such a reference."""
+    import numpy as np
+
     ends = _bin_ends(reference)
     if ends.dtype.kind == "f":
+        if np.isinf(ends[-1]):
+            return [f"below {ends[1]:.4g}", f"{ends[1]:.4g}", f"above {ends[1]:.4g}"]
         return [f"to {end:.4g}" for end in ends.tolist()]
     return [*ends.tolist(), "others"]
 
 
 def _bin_ends(reference: Sequence[Values]) -> npt.NDArray[Any]:
-    """The highest value of each bin, or the values that have a bin of their own."""
+    """The highest value of each bin, or the values that have a bin of their own.
+
+    Where all tenths of the numbers end at one value, as of a constant, what lies below and above it
+    has a bin each: in one bin no day would differ from another.
+    """
     import numpy as np
 
     values = np.concatenate([day.distinct for day in reference])
@@ -190,4 +198,6 @@ def _bin_ends(reference: Sequence[Values]) -> npt.NDArray[Any]:
     reached = np.cumsum(total) * BINS
     wanted = np.arange(1, BINS + 1) * total.sum()
     ends: npt.NDArray[Any] = np.unique(distinct[np.searchsorted(reached, wanted)])
+    if len(ends) == 1:
+        return np.array([np.nextafter(ends[0], -np.inf), ends[0], np.inf])
     return ends

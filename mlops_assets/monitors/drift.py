@@ -9,7 +9,7 @@ from mlops_assets.ml.samples import Sample
 from mlops_assets.monitors.charts import Chart, compared, nearest_limits
 from mlops_assets.monitors.concept import SCORE
 from mlops_assets.monitors.distribution import FEWEST_ROWS, Shift, shift
-from mlops_assets.monitors.finding import Finding, Findings, Look, subject_of
+from mlops_assets.monitors.finding import Finding, Findings, Look, Unjudged, subject_of
 from mlops_assets.monitors.history import History, Values
 
 NAME = "drift"
@@ -35,16 +35,22 @@ class Drift:
     def look(self, history: History) -> Look:
         """Judge a day."""
         findings: list[Finding] = []
+        unjudged: list[Unjudged] = []
         for column in self.columns:
             days = history.comparable(column, FEWEST_ROWS)
             found = shift(days, history.today.values(column), self.probability)
             if found is not None:
                 findings += self._findings(history, column, found)
+                continue
+            reason = history.incomparable(column, FEWEST_ROWS)
+            subject = subject_of(column)
+            unjudged.append(Unjudged(subject=subject, name="psi", of=column, reason=reason))
         judged = Findings(
             monitor=NAME,
             day=history.today.day.isoformat(),
             reference_days=len(history.reference()),
             findings=tuple(findings),
+            unjudged=tuple(unjudged),
         )
         of_score = [found for found in findings if found.subject == SCORE and found.name == "psi"]
         figures = {

@@ -45,7 +45,7 @@ class Finding(Stored):
         """How much of the way to its limit the value has gone; above 1 it is beyond."""
         if self.low is not None and self.high is not None:
             middle, half = (self.low + self.high) / 2, (self.high - self.low) / 2
-            return abs(self.value - middle) / half if half else 0.0
+            return abs(self.value - middle) / half if half else float(self.value != middle) * 2
         if self.high is not None:
             return self.value / self.high if self.high else float(self.value > 0) * 2
         # What is judged from below only, a ROC AUC, lies between 0 and 1.
@@ -61,6 +61,19 @@ class Finding(Stored):
         return f"{named}: {self.name}{window}"
 
 
+class Unjudged(Stored):
+    """A number that a day cannot be judged by, which is no sign that nothing has changed."""
+
+    subject: str
+    """Of what, as findings name it."""
+    name: str
+    """What would have been measured."""
+    of: str = ""
+    """Of which part of the subject."""
+    reason: str
+    """Why there is no finding."""
+
+
 class Findings(Stored):
     """What a monitor found on a day."""
 
@@ -69,6 +82,7 @@ class Findings(Stored):
     reference_days: int
     """How many days before the day it was compared with; 0 where they are too few to judge by."""
     findings: tuple[Finding, ...]
+    unjudged: tuple[Unjudged, ...] = ()
 
     @property
     def alarms(self) -> list[Finding]:
@@ -146,6 +160,17 @@ class Monitor(Protocol):
     def look(self, history: History) -> Look:
         """Judge a day."""
         ...
+
+
+def parted(
+    judged: Iterable[Finding | Unjudged],
+) -> tuple[tuple[Finding, ...], tuple[Unjudged, ...]]:
+    """Findings, and what could not be judged, each once."""
+    found = list(judged)
+    return (
+        tuple(one for one in found if isinstance(one, Finding)),
+        tuple(dict.fromkeys(one for one in found if isinstance(one, Unjudged))),
+    )
 
 
 def _once(samples: Iterable[Sample]) -> list[Sample]:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from mlops_assets.ml.samples import Sample
 from mlops_assets.monitors.charts import Chart, Series
-from mlops_assets.monitors.finding import Finding, Findings, Look
+from mlops_assets.monitors.finding import Finding, Findings, Look, Unjudged, parted
 from mlops_assets.monitors.history import LONGEST_WINDOW, DayRows, History
-from mlops_assets.monitors.quality import share_departure, share_limit
+from mlops_assets.monitors.quality import lacking_rows, share_departure, share_limit
 
 NAME = "freshness"
 AGE = "__age_hours"
@@ -39,13 +39,15 @@ class Freshness:
     def look(self, history: History) -> Look:
         """Judge a day."""
         behind = history.inputs.days_behind
-        judged = [self._expired(history, view) for view in self.views]
+        judged: list[Finding | Unjudged] = [self._expired(history, view) for view in self.views]
         judged += [_behind(history.today, table, days) for table, days in behind.items()]
+        findings, unjudged = parted(judged)
         found = Findings(
             monitor=NAME,
             day=history.today.day.isoformat(),
             reference_days=len(history.reference()),
-            findings=tuple(finding for finding in judged if finding is not None),
+            findings=findings,
+            unjudged=unjudged,
         )
         ages = [sample for view in self.views for sample in _ages(history.today, view)]
         means = [sample.value for sample in ages if sample.name == MEAN_AGE]
@@ -73,14 +75,15 @@ class Freshness:
             {view: lines[view] for view in moving[:MOST_LINES]},
         )
 
-    def _expired(self, history: History, view: str) -> Finding | None:
+    def _expired(self, history: History, view: str) -> Finding | Unjudged:
         today = history.today.values(f"{view}{AGE}")
         shares = [(day.values(f"{view}{AGE}").missing, day.rows) for day in history.reference()]
         judged = share_departure(
             shares, (today.missing, history.today.rows), fewest_days=history.fewest_days
         )
         if judged is None:
-            return None
+            reason = lacking_rows(history, shares)
+            return Unjudged(subject=view, name="expired_share", reason=reason)
         limit = share_limit(shares, judged, self.probability)
         return Finding(
             subject=view,

@@ -123,9 +123,12 @@ class History:
 
     def reference(self, window: int = 1) -> list[DayRows]:
         """The days before a window that it is compared with; none where there are too few."""
-        last = window + self.reference_days
-        found = [found for found in self.before if window <= self._age(found) < last]
+        found = self._before(window)
         return found if len(found) >= self.fewest_days else []
+
+    def _before(self, window: int) -> list[DayRows]:
+        last = window + self.reference_days
+        return [found for found in self.before if window <= self._age(found) < last]
 
     def comparable(self, column: str, fewest_rows: int = 1) -> list[Values]:
         """A column on those days of the reference whose values a day's can be compared with.
@@ -141,6 +144,25 @@ class History:
             if values.present >= fewest_rows and values.distinct.dtype.kind == kind
         ]
         return found if len(found) >= self.fewest_days else []
+
+    def incomparable(self, column: str, fewest_rows: int) -> str:
+        """Why a day's values of a column cannot be compared with those of the days before."""
+        today = self.today.values(column)
+        if today.present < fewest_rows:
+            return f"the day has {today.present} values, and it takes {fewest_rows}"
+        found = [day for day in self.reference() if day.values(column).present >= fewest_rows]
+        if len(found) < self.fewest_days:
+            return self.few(len(found), f"have {fewest_rows} values or more")
+        alike = self.comparable(column, fewest_rows)
+        if not alike:
+            return "on the days before it was text and is a number now, or the reverse"
+        return "it has one value, on the day and before"
+
+    def few(self, days: int, what: str) -> str:
+        """Why so few days are no reference."""
+        if not self.reference():
+            days, what = len(self._before(1)), "exist"
+        return f"{days} of the days before {what}, and it takes {self.fewest_days}"
 
     def _age(self, found: DayRows) -> int:
         return (self.today.day - found.day).days

@@ -84,7 +84,8 @@ def _just_beyond(values: npt.NDArray[Any], reference: npt.NDArray[Any]) -> npt.N
 def far_outside_share(reference: Sequence[Values], today: Values) -> float:
     """The share of a day's values that lie beyond the reference's range by more than its width.
 
-    All of the days have values; of text, which has no range, it is 0.
+    All of the days have values. The range of a constant is its value; text has none, and a share
+    of 0.
     """
     if today.distinct.dtype.kind != "f":
         return 0.0
@@ -92,4 +93,4 @@ def far_outside_share(reference: Sequence[Values], today: Values) -> float:
     highest = max(day.distinct[-1] for day in reference)
     width = highest - lowest
     far = (today.distinct < lowest - width) | (today.distinct > highest + width)
-    return float(today.counts[far].sum() / today.present) if width else 0.0
+    return float(today.counts[far].sum() / today.present)

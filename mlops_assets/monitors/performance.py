@@ -11,7 +11,7 @@ from mlops_assets.ml.samples import Sample
 from mlops_assets.monitors.between_days import Estimate, departure
 from mlops_assets.monitors.charts import Chart, Series
 from mlops_assets.monitors.concept import LABEL, SCORE
-from mlops_assets.monitors.finding import Finding, Findings, Look
+from mlops_assets.monitors.finding import Finding, Findings, Look, Unjudged, parted
 from mlops_assets.monitors.history import DayRows, History, codes_of
 
 if TYPE_CHECKING:
@@ -105,12 +105,13 @@ class Performance:
             days = history.window(max(WINDOWS))
             for value, found in by_value(days, column).items():
                 measured += _samples(found, {"days": str(max(WINDOWS)), column: value})
-        findings = [found for window in JUDGED_WINDOWS for found in self._ranking(history, window)]
+        findings, unjudged = parted(self._ranking(history, window) for window in JUDGED_WINDOWS)
         judged = Findings(
             monitor=NAME,
             day=history.today.day.isoformat(),
             reference_days=len(history.reference()),
-            findings=tuple(findings),
+            findings=findings,
+            unjudged=unjudged,
         )
         return Look(judged, _figures(history), list(self._charts(history, judged)), measured)
 
@@ -136,12 +137,14 @@ class Performance:
             },
         )
 
-    def _ranking(self, history: History, window: int) -> Iterator[Finding]:
+    def _ranking(self, history: History, window: int) -> Finding | Unjudged:
         found = measure(history.window(window))
         days = [_of_day(day) for day in history.reference(window)]
         usual = [day.ranking for day in days if day is not None and day.ranking is not None]
-        if found is None or found.ranking is None or not usual:
-            return
+        if found is None or found.ranking is None:
+            few = min(found.positives, found.n - found.positives) if found else 0
+            reason = f"{few} scored rows have the rarer label, and it takes {FEWEST_OF_EACH}"
+            return Unjudged(subject="ranking", name="roc_auc", of=f"{window} days", reason=reason)
         area = usual_area(usual)
         judged = departure(
             [ranking.estimate(area) for ranking in usual],
@@ -149,9 +152,10 @@ class Performance:
             fewest_days=history.fewest_days,
         )
         if judged is None:
-            return
+            reason = history.few(len(usual), f"have {FEWEST_OF_EACH} rows of each label")
+            return Unjudged(subject="ranking", name="roc_auc", of=f"{window} days", reason=reason)
         low, _ = judged.limits(self.probability, "below")
-        yield Finding(
+        return Finding(
             subject="ranking",
             name="roc_auc",
             labels=(),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlops_assets.monitors.between_days import Departure, Estimate, departure
 from mlops_assets.monitors.charts import Chart, Series, nearest_limits
-from mlops_assets.monitors.finding import Finding, Findings, Look, subject_of
+from mlops_assets.monitors.finding import Finding, Findings, Look, Unjudged, parted, subject_of
 from mlops_assets.monitors.history import LONGEST_WINDOW, History, RawCount
 from mlops_assets.monitors.novelty import ALARM_SHARE, far_outside_share, novelty
 
@@ -51,18 +51,20 @@ class Quality:
 
     def look(self, history: History) -> Look:
         """Judge a day."""
-        findings = list(self._rows(history))
+        judged = list(self._rows(history))
         for column in self.features:
-            findings += self._missing(history, column)
+            judged += self._missing(history, column)
             if column not in self.dated:
-                findings += self._values(history, column)
+                judged += self._values(history, column)
         for table, counts in history.inputs.raw.items():
-            findings += self._quarantined(history, table, counts)
+            judged += self._quarantined(history, table, counts)
+        findings, unjudged = parted(judged)
         found = Findings(
             monitor=NAME,
             day=history.today.day.isoformat(),
             reference_days=len(history.reference()),
-            findings=tuple(findings),
+            findings=findings,
+            unjudged=unjudged,
         )
         raw = [days.get(history.today.day) for days in history.inputs.raw.values()]
         missing = [history.today.values(column).missing_share for column in self.features]
@@ -92,10 +94,12 @@ class Quality:
             },
         )
 
-    def _rows(self, history: History) -> Iterator[Finding]:
+    def _rows(self, history: History) -> Iterator[Finding | Unjudged]:
         weekday = history.today.day.weekday()
         alike = [day.rows for day in history.reference() if day.day.weekday() == weekday]
         if len(alike) < SAME_WEEKDAYS:
+            reason = f"fewer than {SAME_WEEKDAYS} days before it are of the same weekday"
+            yield Unjudged(subject="rows", name="rows_of_day", reason=reason)
             return
         usual, rows = median(alike), history.today.rows
         low, high = (usual * ratio for ratio in ROWS_RATIO)
@@ -113,13 +117,16 @@ class Quality:
             ),
         )
 
-    def _missing(self, history: History, column: str) -> Iterator[Finding]:
+    def _missing(self, history: History, column: str) -> Iterator[Finding | Unjudged]:
         today = history.today.values(column)
         shares = [(day.values(column).missing, day.rows) for day in history.reference()]
         judged = share_departure(
             shares, (today.missing, history.today.rows), fewest_days=history.fewest_days
         )
         if judged is None:
+            reason = lacking_rows(history, shares)
+            subject = subject_of(column)
+            yield Unjudged(subject=subject, name="missing_share", of=column, reason=reason)
             return
         limit = share_limit(shares, judged, self.probability)
         yield Finding(
@@ -136,9 +143,12 @@ class Quality:
             ),
         )
 
-    def _values(self, history: History, column: str) -> Iterator[Finding]:
+    def _values(self, history: History, column: str) -> Iterator[Finding | Unjudged]:
         reference, today = history.comparable(column), history.today.values(column)
         if not reference or today.present < FEWEST_ROWS:
+            reason = history.incomparable(column, FEWEST_ROWS if reference else 1)
+            for name in ("new_value_share", "far_outside_share"):
+                yield Unjudged(subject=subject_of(column), name=name, of=column, reason=reason)
             return
         found = novelty(reference, today)
         labels = (("feature", column),)
@@ -173,18 +183,20 @@ class Quality:
 
     def _quarantined(
         self, history: History, table: str, counts: Mapping[date, RawCount]
-    ) -> Iterator[Finding]:
-        today = counts.get(history.today.day)
+    ) -> Iterator[Finding | Unjudged]:
+        today = counts.get(history.today.day, RawCount(0, 0))
         days = [counts.get(day.day) for day in history.reference()]
-        if today is None:
-            return
+        shares = [(day.quarantined, day.accepted + day.quarantined) for day in days if day]
+        rows = today.accepted + today.quarantined
         judged = share_departure(
-            [(day.quarantined, day.accepted + day.quarantined) for day in days if day],
-            (today.quarantined, today.accepted + today.quarantined),
+            shares,
+            (today.quarantined, rows),
             fewest_days=history.fewest_days,
             least_variance=0.002**2,
         )
         if judged is None:
+            reason = lacking_rows(history, shares, rows=rows)
+            yield Unjudged(subject=table, name="quarantined_share", reason=reason)
             return
         _, limit = judged.limits(self.probability, "above")
         yield Finding(
@@ -227,6 +239,15 @@ def share_departure(
         fewest_days=fewest_days,
         least_variance=least_variance,
     )
+
+
+def lacking_rows(
+    history: History, reference: Sequence[tuple[int, int]], rows: int | None = None
+) -> str:
+    """Why `share_departure` gave nothing; `rows` are those of the day, if not its predictions."""
+    if not (history.today.rows if rows is None else rows):
+        return "the day has no rows"
+    return history.few(sum(size > 0 for _, size in reference), "have rows")
 
 
 def share_limit(

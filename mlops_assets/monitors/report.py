@@ -48,6 +48,12 @@ def render(look: Look, title: str, facts: Mapping[str, str]) -> Report:
             "differ by and what chance adds."
         )
         sections.append(Section("What was judged", [note, _table(shown)]))
+    if found.unjudged:
+        rows = [
+            Row([Cell(" ".join(filter(None, (one.subject, one.name, one.of)))), Cell(one.reason)])
+            for one in found.unjudged
+        ]
+        sections.append(Section("Not judged", [Table("", ("What", "Why"), rows)]))
     sections.append(Section("Where it comes from", [Facts(facts)]))
     return Report(title, sections)
 

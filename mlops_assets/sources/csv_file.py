@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,6 +67,7 @@ def parse(
     *,
     max_bytes: int = MAX_BYTES,
     may_be_empty: Callable[[], bool] = lambda: False,
+    may_lack: Collection[str] = (),
 ) -> pa.Table:
     """Read the columns of `schema` from the content of a `.csv` file or of a `.zip` of one.
 
@@ -79,6 +80,7 @@ def parse(
         schema: The columns and their types.
         max_bytes: The most bytes that it may have, unpacked.
         may_be_empty: Asked of a file with a header and no rows: whether that is meant.
+        may_lack: Columns that are null where the header does not name them.
 
     Raises:
         SourceError: The file is empty, cut off, no CSV or larger than `max_bytes` unpacked; a
@@ -93,7 +95,7 @@ def parse(
         content = unpack(str(name), io.BytesIO(content), wanted, max_bytes=max_bytes)
         if not content:
             raise SourceError(f"{name}: {wanted} is empty. Fetch the file again.")
-    return parse_plain(name, content, schema, may_be_empty=may_be_empty)
+    return parse_plain(name, content, schema, may_be_empty=may_be_empty, may_lack=may_lack)
 
 
 def parse_plain(
@@ -102,6 +104,7 @@ def parse_plain(
     schema: pa.Schema,
     *,
     may_be_empty: Callable[[], bool] = lambda: False,
+    may_lack: Collection[str] = (),
 ) -> pa.Table:
     """Read as `parse` does what is not, or no longer, in an archive.
 
@@ -116,7 +119,7 @@ def parse_plain(
             f"{name} has lines that end with a carriage return alone. Save it with the line ends "
             "of Unix or Windows."
         )
-    _check_header(name, content, schema)
+    _check_header(name, content, schema, may_lack)
     if not content.endswith(b"\n"):
         raise SourceError(
             f"{name} is cut off: its last line does not end. Copy the file again from its source."
@@ -167,7 +170,7 @@ def _check_size(path: Name, size: int, max_bytes: int) -> None:
         )
 
 
-def _check_header(name: Name, content: bytes, schema: pa.Schema) -> None:
+def _check_header(name: Name, content: bytes, schema: pa.Schema, may_lack: Collection[str]) -> None:
     line = content[:MAX_HEADER].partition(b"\n")[0]
     try:
         names = next(csv.reader([line.decode("utf-8-sig", errors="replace")], strict=True), [])
@@ -175,7 +178,7 @@ def _check_header(name: Name, content: bytes, schema: pa.Schema) -> None:
         raise SourceError(
             f"{name}, line 1: the names are quoted in a way that is no CSV ({error}). Correct them."
         ) from error
-    missing = [column for column in schema.names if column not in names]
+    missing = [column for column in schema.names if column not in {*names, *may_lack}]
     if missing:
         raise SourceError(
             f"{name} lacks the column{'s' if len(missing) > 1 else ''} {', '.join(missing)}. "
@@ -203,6 +206,7 @@ def _conversion(schema: pa.Schema) -> pa_csv.ConvertOptions:
     return pa_csv.ConvertOptions(
         column_types=schema,
         include_columns=schema.names,
+        include_missing_columns=True,  # those that the header has to name were asked for before
         null_values=["NA", ""],
         strings_can_be_null=True,
     )

@@ -60,7 +60,7 @@ class LandingArea:
         for day in window:
             try:
                 name = self._only(files, f"{table.table}/{day}{SUFFIX}")
-                rows = self._parsed(table, name, origins)
+                rows = self._parsed(table, name, origins, day)
             except SourceUnavailableError:
                 raise
             except SourceError as error:
@@ -105,7 +105,9 @@ class LandingArea:
             )
         return found[0]
 
-    def _parsed(self, table: Table, name: str, origins: dict[str, str]) -> pa.Table:
+    def _parsed(
+        self, table: Table, name: str, origins: dict[str, str], day: date | None = None
+    ) -> pa.Table:
         content = self.storage.content(name)
         origins[name] = hashlib.sha256(content).hexdigest()
         companion = f"{name}{EMPTY}"
@@ -116,7 +118,13 @@ class LandingArea:
             origins[companion] = hashlib.sha256(self.storage.content(companion)).hexdigest()
             return True
 
-        return parse(self.storage.place(name), content, table.schema(), may_be_empty=declared_empty)
+        return parse(
+            self.storage.place(name),
+            content,
+            table.schema(),
+            may_be_empty=declared_empty,
+            may_lack={name for name, first in table.since.items() if day and str(day) < first},
+        )
 
     def _partition(self, name: str) -> str | None:
         """The partition that a file belongs to, as a text: the table, and the day after a slash."""

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from mlops_assets.sources.known_names import pack, unpack_names
 
@@ -51,6 +51,7 @@ class Progress:
         looked: When the last look was, nanoseconds since 1970.
         recent: Digests of what was taken and came to be less than the overlap before that.
         names: The names of everything that was ever taken.
+        ahead: When what bears a time that is still to come was first seen, by its digest.
     """
 
     changed: int = 0
@@ -58,21 +59,21 @@ class Progress:
     looked: int = 0
     recent: frozenset[str] = frozenset()
     names: frozenset[str] = frozenset()
+    ahead: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def from_text(cls, text: str) -> Progress:
         """Read what `text` wrote; nothing before the first look."""
         if not text:
             return cls()
-        changed, name, looked, recent, names = json.loads(text)
-        return cls(changed, name, looked, frozenset(recent), unpack_names(names))
+        changed, name, looked, recent, names, *more = json.loads(text)
+        return cls(changed, name, looked, frozenset(recent), unpack_names(names), *more)
 
     @property
     def text(self) -> str:
         """It as a text."""
-        return json.dumps(
-            [self.changed, self.name, self.looked, sorted(self.recent), pack(self.names)]
-        )
+        known = [sorted(self.recent), pack(self.names), dict(self.ahead)]
+        return json.dumps([self.changed, self.name, self.looked, *known])
 
     @property
     def floor(self) -> int:
@@ -94,11 +95,14 @@ class Progress:
         """
         there = sorted(items)
         late = self.looked - OVERLAP
+        if now < late:
+            # The clock was set back, and nothing tells what has come since by an earlier time.
+            late = 0
         new = [
             item
             for item in there
             if (item.changed, item.name) > (self.changed, self.name)
-            or (item.changed >= late and item.mark not in self.recent)
+            or (_is_late(item, late) and item.mark not in self.recent)
             or item.name not in self.names
         ]
         taken, rest = new[:limit], new[limit:]
@@ -112,7 +116,12 @@ class Progress:
         looked = min([now, *(changed + OVERLAP for changed in behind)])
         marks = {item.mark for item in taken} | self.recent
         recent = {
-            item.mark for item in there if item.changed >= looked - OVERLAP and item.mark in marks
+            item.mark for item in there if _is_late(item, looked - OVERLAP) and item.mark in marks
         }
         names = self.names | {item.name for item in taken}
         return taken, len(rest), Progress(*reached, looked, frozenset(recent), names)
+
+
+def _is_late(item: Item, since: int) -> bool:
+    """Whether something may have come to be after a time; one that tells no time always may."""
+    return item.changed >= since or item.changed <= 0

@@ -40,6 +40,10 @@ class Table(Protocol):
     def days(self) -> Days | None:
         """How rows name their day; None for a table that is read as a whole."""
 
+    @property
+    def since(self) -> Mapping[str, str]:
+        """By column the first day on which it exists, where files of earlier days may lack it."""
+
     def schema(self) -> pa.Schema:
         """Its columns and their types."""
 

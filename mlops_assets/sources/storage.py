@@ -13,7 +13,7 @@ import stat
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -331,9 +331,17 @@ def _by_time(
     limit: int,
     rested: float = math.inf,
 ) -> Changes:
+    progress = Progress.from_text(cursor)
     of_group: dict[str, list[tuple[str, StoredFile]]] = {}
+    ahead: dict[str, int] = {}
     for name, it in sorted(files.items()):
-        found = None if it.fault or it.changed > rested else group(name)
+        since = it.changed
+        if rested < math.inf and since > now:
+            # Another clock set its time, or ours was set back: it rests as long as it stays as it
+            # is, by our own clock.
+            mark = Item(0, name, it.fingerprint).mark
+            since = ahead[mark] = min(progress.ahead.get(mark, now), now)
+        found = None if it.fault or since > rested else group(name)
         if found is not None:
             of_group.setdefault(found, []).append((name, it))
     items = [
@@ -344,7 +352,8 @@ def _by_time(
         )
         for found, members in of_group.items()
     ]
-    taken, waiting, reached = Progress.from_text(cursor).take(items, now=now, limit=limit)
+    taken, waiting, reached = progress.take(items, now=now, limit=limit)
+    reached = replace(reached, ahead=ahead)
     return Changes([(item.name, item.mark) for item in taken], reached.text, waiting, files)
 
 

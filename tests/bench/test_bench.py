@@ -67,7 +67,8 @@ def test_the_rate_of_the_queue_leaves_out_the_runs_that_ended_while_it_filled():
     assert Measured(filling + steady).rate == pytest.approx(30.0)
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+# What SQLite holds is compared row by row in `tests/compute/test_event_logs.py`.
+@pytest.fixture(params=[pytest.param("sqlite", marks=pytest.mark.soak), "postgres"])
 def database(request: pytest.FixtureRequest) -> Iterator[PostgresServer | None]:
     if request.param == "sqlite":
         yield None

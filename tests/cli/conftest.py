@@ -1,16 +1,19 @@
 """Two real days of flights, run once by the command for every test of this folder."""
 
+import json
 import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
 import traced_lake
 from command_line import COMMAND, DAYS, Ended, State, configured, environment
-from installation import copied
-from small_source import small_source
+from installation import copied, installed, reading
+from named_server import named_server, variables
+from small_source import Row, small_source
 from traced_lake import with_problem
 
 from mlops_assets.cli.program import exit_code
@@ -40,9 +43,15 @@ def state(tmp_path_factory: pytest.TempPathFactory, source: Path) -> State:
 
 
 @pytest.fixture
-def own_state(state: State, tmp_path: Path) -> Path:
-    """A copy of that state, for a test to spoil."""
-    return Path(shutil.copytree(state.home, tmp_path / "state"))
+def own_state(state: State, source: Path, tmp_path: Path) -> Path:
+    """A copy of that state, for a test to spoil; made anew where its lake is on a named server."""
+    if named_server() is None:
+        return Path(shutil.copytree(state.home, tmp_path / "state"))
+    home = tmp_path / "state"
+    shutil.copytree(state.home / "dbt", home / "dbt")
+    with configured(MLOPS_HOME=home, MLOPS_SOURCE=source):
+        assert exit_code(("run", "--days", "..".join(DAYS))) == 0
+    return home
 
 
 @pytest.fixture
@@ -102,5 +111,46 @@ def ask(
         monkeypatch.setattr("mlops_assets.definitions.defs", lambda: found)
         places = {"MLOPS_HOME": traced / "home", "MLOPS_SOURCE": source or traced / "source"}
         return command(*arguments, **places)
+
+    return run
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> Path:
+    """A source whose last day breaks its contract."""
+
+    def spoil(row: Row) -> None:
+        if row["day"] == "4":
+            row["origin"] = "SFO"
+
+    return small_source(tmp_path / "broken", spoil)
+
+
+@pytest.fixture
+def asked(
+    command: Callable[..., Ended],
+    bare_state: Path,
+    definitions: dg.Definitions,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[..., tuple[Ended, Any]]:
+    """Runs the command over an empty state directory; what it printed and its document."""
+    monkeypatch.setattr("mlops_assets.definitions.defs", lambda: definitions)
+
+    def run(*arguments: str, source: Path, **variables: str) -> tuple[Ended, Any]:
+        places = {"MLOPS_HOME": bare_state, "MLOPS_SOURCE": source}
+        ended = command("backfill", *arguments, "--json", **places, **variables)
+        return ended, json.loads(ended.out)
+
+    return run
+
+
+@pytest.fixture
+def published(bare_state: Path, definitions: dg.Definitions) -> Callable[..., None]:
+    """Materializes something there in this process, to be there before the command is asked."""
+
+    def run(asset: str, partition: str | None = None, *, source: Path) -> None:
+        server = variables(bare_state)
+        with reading(source), installed(bare_state, definitions, **server) as before:
+            assert before.materialize([asset], partition).success
 
     return run

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from command_line import DAYS, Ended, State
-from small_disk import fill, make_room, small_disk
+from small_disk import fill, make_room, read_only, small_disk
 
 from mlops_assets.lake import Lake
 from mlops_assets.lakefs_server import EmbeddedServer
@@ -167,3 +167,30 @@ def test_debug_raises_what_otherwise_is_a_sentence(
     (tmp_path / "format").write_text("99\n")
     with pytest.raises(Exception, match="has format 99"):
         command(*RUN, "--debug", MLOPS_HOME=tmp_path)
+
+
+def test_reading_commands_read_a_home_that_cannot_be_written_or_say_what_they_cannot(
+    own_state: Path, tmp_path: Path, command: Callable[..., Ended]
+) -> None:
+    assert command("branch", "create", "exp", MLOPS_HOME=own_state).code == 0
+    with read_only(own_state, tmp_path / "mounted") as home:
+        for reading in (
+            ("lineage", f"raw/flights:{DAYS[0]}"),
+            ("branch", "list"),
+            ("branch", "diff", "exp"),
+            ("lakefs", "key", "list"),
+        ):
+            assert command(*reading, MLOPS_HOME=home).code == 0, reading
+        no_champion = command("champion", "flight_delay.JFK", MLOPS_HOME=home)
+        assert "flight_delay.JFK has no champion yet" in no_champion.err
+        told = f"Dagster's record {home}/dagster cannot be opened, because SQLite writes beside"
+        assert told in command("automation", "list", MLOPS_HOME=home).err
+        checks = json.loads(command("doctor", "--json", MLOPS_HOME=home).out)["checks"]
+        found = {check["name"]: check for check in checks}
+        assert found["tables"]["ok"]
+        assert found["state"]["sentence"] == f"{home} cannot be written."
+        assert found["record"]["sentence"].startswith(told)
+        for writing in (RUN, ("branch", "create", "another"), ("backfill", "raw/airlines")):
+            [sentence] = command(*writing, MLOPS_HOME=home).err.splitlines()
+            assert "Read-only file system" in sentence
+            assert f"set MLOPS_HOME, now {home}, to a place that can be written." in sentence

@@ -165,7 +165,12 @@ def test_a_dropped_branch_leaves_no_trace(
     broken = small_source(tmp_path / "broken", lambda row: row.update(origin="SFO"))
     assert on("run", "--days", "..".join(DAYS), branch="exp", reads=broken).code == 1
     assert lake.work_branches()
-    ended = on("branch", "drop", "exp")
+    refused = on("branch", "drop", "exp")
+    assert refused.code == 1
+    assert "exp has commits that main lacks, and is not deleted" in refused.err
+    assert "(unexpected" not in refused.err
+    assert "exp" in on("branch", "list").out
+    ended = on("branch", "drop", "exp", "--force")
     assert ended.code == 0, ended.err
     assert (lake.head(), versions(own_state), files(own_state), rules(lake.repository)) == before
     assert not lake.work_branches()

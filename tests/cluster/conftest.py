@@ -1,4 +1,5 @@
-"""A stand-in with two GPUs, and deployments on it that record in SQLite and in Postgres."""
+"""A stand-in with two GPUs, and a deployment on it that records in Postgres, as the manifests have
+it; in `make soak` one in SQLite too."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ def cluster() -> Iterator[StandIn]:
         yield made
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+@pytest.fixture(scope="module", params=[pytest.param("sqlite", marks=pytest.mark.soak), "postgres"])
 def deployment(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Deployment]:

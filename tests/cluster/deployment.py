@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import prompt_daemon
 import yaml
 from command_line import COMMAND, Ended, configured, environment
 from instance_on_this_machine import instance_environment, on_this_machine
@@ -117,14 +118,14 @@ class Deployment:
         workspace = str(self.home / "workspace.yaml")
         local = ("--host", "127.0.0.1", "--port")
         arguments = {
-            "code": ("dagster", "api", "grpc", "-m", self.module, *local, code),
-            "webserver": ("dagster_webserver", "-w", workspace, *local, web),
-            "daemon": ("dagster._daemon", "run", "-w", workspace),
+            "code": ("-m", "dagster", "api", "grpc", "-m", self.module, *local, code),
+            "webserver": ("-m", "dagster_webserver", "-w", workspace, *local, web),
+            "daemon": (prompt_daemon.__file__, "run", "-w", workspace),
         }
         for name in names or arguments:
             with (self.home / f"{name}.log").open("ab") as log:
                 self.processes[name] = subprocess.Popen(
-                    [sys.executable, "-m", *arguments[name]],
+                    [sys.executable, *arguments[name]],
                     cwd=HERE,
                     env=self.environment,
                     stdout=log,

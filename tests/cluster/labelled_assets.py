@@ -15,7 +15,7 @@ import dagster as dg
 
 from mlops_assets.compute.assignment import Rule, profiled
 
-MONTHS = dg.MonthlyPartitionsDefinition(start_date="2013-04", end_date="2014-01", fmt="%Y-%m")
+MONTHS = dg.MonthlyPartitionsDefinition(start_date="2013-04", end_date="2013-08", fmt="%Y-%m")
 ORIGINS = dg.StaticPartitionsDefinition(["EWR", "JFK", "LGA"])
 CELLS = dg.MultiPartitionsDefinition({"month": MONTHS, "origin": ORIGINS})
 LARGE = [Rule(when={"origin": "EWR"}, profile="gpu-large")]

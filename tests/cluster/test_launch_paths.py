@@ -13,7 +13,7 @@ from playwright.sync_api import Page
 pytestmark = pytest.mark.timeout(1500)
 
 ORIGINS = ("EWR", "JFK", "LGA")
-CELLS = [f"2013-{month:02}|{origin}" for month in range(4, 13) for origin in ORIGINS]
+CELLS = [f"2013-{month:02}|{origin}" for month in range(4, 8) for origin in ORIGINS]
 GPUS = {"gpu-0", "gpu-1"}
 SENSED, SCHEDULED, AGAIN = "2013-06|EWR", "2013-05|JFK", "2013-07"
 
@@ -96,7 +96,7 @@ def _gpus_were_handed_on(deployment: Deployment, since: float) -> None:
             waiting.discard(entry.pod)
         elif entry.event == "ended" and entry.at < last:
             awaited.append(bool(waiting))
-    assert awaited.count(True) > 4 * awaited.count(False), awaited
+    assert awaited.count(True) > 2 * awaited.count(False), awaited
 
 
 def _backfill_from_the_command_line(deployment: Deployment) -> None:

@@ -18,6 +18,7 @@ from dagster_dbt import DbtProject
 from mlops_assets.components import code_version as code_versions
 from mlops_assets.components import dbt_manifest
 from mlops_assets.components.code_version import code_version
+from mlops_assets.components.dbt_code_version import ProjectCode
 from mlops_assets.components.dbt_warehouse import WarehouseTranslator
 from mlops_assets.components.environment import environment
 from mlops_assets.components.ml_problem import MlProblem
@@ -41,7 +42,7 @@ def manifest(parsed_home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MAN
 
 
 def model_versions(manifest: MANIFEST, profiles: str = "") -> dict[str, str | None]:
-    translator = WarehouseTranslator("team:a", profiles, manifest)
+    translator = WarehouseTranslator("team:a", ProjectCode(manifest, profiles))
     project = DbtProject(ROOT / "dbt_project")
     return {
         node["name"]: translator.get_asset_spec(manifest, unique_id, project).code_version

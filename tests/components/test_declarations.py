@@ -80,6 +80,8 @@ def test_the_toy_problem_is_declared_without_a_mistake(told) -> None:
     ("path", "value", "says", "line"),
     [
         ("spine.features", ["carier"], "did you mean 'carrier'?", "- carier"),
+        ("spine.features", ["carrier", "carrier"], "named a second time", "- carrier"),
+        ("spine.keys", ["origin", "origin"], "named a second time", "- origin"),
         ("spine.features", ["carrier", "is_late"], "known only with the label", "- is_late"),
         ("spine.table", "marts/flights", "no dbt model 'marts/flights'", "table: marts/flights"),
         ("spine.label", "late", "did you mean 'is_late'?", "label: late"),

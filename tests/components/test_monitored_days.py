@@ -13,6 +13,7 @@ import pytest
 from mlops_assets.components.monitored_days import MonitoredDays
 from mlops_assets.components.partition_files import FILE, write_table
 from mlops_assets.engines.duckdb import describe_tables
+from mlops_assets.engines.schemas import SchemaError
 from mlops_assets.lake import Partition, Snapshot, StoredPartition, TablePartition
 
 PREDICTIONS, EVENTS = "toy/predictions", "marts/events"
@@ -97,7 +98,7 @@ def test_days_of_the_same_content_are_not_taken_for_each_other(tables: Tables) -
         assert [found.day for found in history.window(9)] == [d for d in span if d <= last]
 
 
-def test_a_column_is_null_on_days_from_before_it(tables: Tables) -> None:
+def test_a_column_is_null_on_days_that_are_declared_as_older(tables: Tables) -> None:
     before = NOW - timedelta(days=1)
     moments = [datetime(2013, 5, 10, 8), datetime(2013, 5, 10, 9)]
     tables.write(PREDICTIONS, before, predicted(2, predicted_at=moments))
@@ -116,7 +117,12 @@ def test_a_column_is_null_on_days_from_before_it(tables: Tables) -> None:
     tables.write(EVENTS, NOW, events(2, minutes=[3, None]))
 
     columns = ("place", "wind", "view__age_hours", "minutes", "label")
-    history = reader(*columns, outcomes=["minutes"]).history(pin(tables), NOW)
+    reads = reader(*columns, outcomes=["minutes"])
+    with pytest.raises(SchemaError, match=r"toy/predictions lacks the column .* in 2013-05-09"):
+        reads.history(pin(tables), NOW)
+    first = dict.fromkeys(["place", "wind", "view__known_at", "minutes"], str(NOW))
+    reads.since = {PREDICTIONS: first, EVENTS: first}
+    history = reads.history(pin(tables), NOW)
 
     today, [old] = history.today, history.before
     assert old.rows == 2

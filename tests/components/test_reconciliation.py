@@ -163,7 +163,7 @@ def test_the_sensor_reports_once_and_then_waits_for_the_branch_to_move(
     assert isinstance(tick(first.cursor), dg.SkipReason)
 
 
-def test_a_process_is_alive_until_it_is_not() -> None:
+def test_a_process_is_alive_until_it_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
         named = {
             writer.HOST: writer.this_writer()[writer.HOST],
@@ -173,4 +173,8 @@ def test_a_process_is_alive_until_it_is_not() -> None:
         child.kill()
     assert not writer.is_alive(named)
     assert not writer.is_alive({})
+    # Another machine of this name, or another container of it.
+    monkeypatch.setattr(writer, "place", lambda: "another-boot:1")
+    assert writer.is_alive(named) is None
+    monkeypatch.undo()
     assert writer.is_alive(writer.this_writer())

@@ -55,7 +55,8 @@ def of_assets(record: dg.DagsterInstance) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("batch_size", [0, 2, 500])
+# Batches of another size than a run's own are below, row by row.
+@pytest.mark.parametrize("batch_size", [0, pytest.param(2, marks=pytest.mark.soak), 500])
 def test_both_storages_record_the_same_and_read_each_other(
     homes: Homes, monkeypatch: pytest.MonkeyPatch, batch_size: int
 ) -> None:
@@ -108,25 +109,25 @@ def replayed(log: SqlEventLogStorage, events: Sequence[dg.EventLogEntry], at_onc
             log.store_event_batch(events[start : start + at_once])
 
 
-@pytest.mark.parametrize("at_once", [1, 3, 500])
-def test_the_same_events_make_the_same_rows_however_many_are_stored_at_once(
-    homes: Homes, at_once: int
-) -> None:
+def test_the_same_events_make_the_same_rows_however_many_are_stored_at_once(homes: Homes) -> None:
     with homes.opened("origin", pooled=False) as record:
         run_id = run(record)
         record.report_runless_asset_event(
             dg.AssetMaterialization(TABLE_KEY, partition="2013-01-01")
         )
         events = [*record.all_logs(run_id), *record.all_logs(RUNLESS_RUN_ID)]
-    rows = []
-    for pooled in (False, True):
-        with homes.opened("pooled" if pooled else "stock", pooled=pooled) as record:
+
+    def rows(*, pooled: bool, at_once: int) -> dict[str, list[Any]]:
+        with homes.opened(f"{pooled}-{at_once}", pooled=pooled) as record:
             log = record.event_log_storage
             assert isinstance(log, SqlEventLogStorage)
-            replayed(log, events, at_once if pooled else 1)
-            rows.append(stored(log, run_id))
-    assert all(rows[0][f"index: {table.name}"] for table in TABLES)
-    assert rows[1] == rows[0]
+            replayed(log, events, at_once)
+            return stored(log, run_id)
+
+    expected = rows(pooled=False, at_once=1)
+    assert all(expected[f"index: {table.name}"] for table in TABLES)
+    for at_once in (1, 3, 500):
+        assert rows(pooled=True, at_once=at_once) == expected, at_once
 
 
 def test_a_batch_that_fails_leaves_nothing_and_its_events_are_stored_one_by_one(

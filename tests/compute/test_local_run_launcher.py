@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from dagster._core.storage.tags import RUN_WORKER_ID_TAG
 from served_code import Record, ServedCode, eventually, record_of
 
 from mlops_assets.compute.local_run_launcher import LocalRunLauncher, worker
-from mlops_assets.compute.run_process import RunProcess, process_of
+from mlops_assets.compute.run_process import SIGNS, RunProcess, process_of, sign_of_life
 
 
 @pytest.fixture(scope="module")
@@ -87,11 +88,14 @@ def test_code_that_was_reloaded_is_what_runs_have_from_then_on(
 def test_a_run_is_cancelled(record: Record) -> None:
     run_id = record.launch("waits")
     process = psutil.Process(record.told(run_id)["pid"])
+    sign = Path(record.instance.root_directory) / SIGNS / run_id
+    assert sign.exists()
     # The webserver is asked, and the daemon launched it.
     with dg.DagsterInstance.get() as elsewhere:
         assert elsewhere.run_launcher.terminate(run_id)
         assert record.ended(run_id) is dg.DagsterRunStatus.CANCELED
         process.wait(timeout=30)
+        assert not sign.exists()
         assert not elsewhere.run_launcher.terminate(run_id)
 
 
@@ -158,6 +162,53 @@ def test_a_process_is_told_from_another_that_has_its_number() -> None:
     other = RunProcess(own.host, own.place, own.pid, "0")
     assert not other.alive
     assert not other.interrupt()
+
+
+BOOT = RunProcess.current().place.partition(":")[0]
+
+
+@pytest.mark.parametrize(
+    ("host", "place", "sign", "gone"),
+    [
+        # A container that is gone; one beside it that shares the volume.
+        ("remade", f"{BOOT}:1", None, True),
+        ("remade", f"{BOOT}:1", "left", True),
+        ("beside", f"{BOOT}:1", "held", False),
+        # Another machine: alive, its locks seen from here or not; and one that is lost.
+        ("another", "other-boot:1", None, False),
+        ("another", "other-boot:1", "held", False),
+        ("another", "other-boot:1", "touched", False),
+        ("another", "other-boot:1", "left", True),
+        # This machine before its restart; and another by its name.
+        (socket.gethostname(), "other-boot:1", None, True),
+        (socket.gethostname(), "other-boot:1", "left", True),
+        (socket.gethostname(), "other-boot:1", "held", False),
+        (socket.gethostname(), "other-boot:1", "touched", False),
+    ],
+)
+def test_a_run_that_cannot_be_looked_at_is_gone_once_its_sign_of_life_is(
+    tmp_path: Path, host: str, place: str, sign: str | None, *, gone: bool
+) -> None:
+    process = RunProcess(host, place, os.getpid(), RunProcess.current().started)
+    run = dg.DagsterRun("says", run_id="this", tags={RUN_WORKER_ID_TAG: f"this/{process}"})
+    with contextlib.ExitStack() as stack:
+        if sign is not None:
+            stack.enter_context(sign_of_life(tmp_path, "this"))
+            path = tmp_path / SIGNS / "this"
+            if sign != "held":
+                path = path.rename(path.with_name("of-a-killed-one"))
+                path.with_name("this").touch()
+            if sign != "touched":
+                os.utime(path.with_name("this"), (0, 0))
+        found = worker(run, tmp_path).status
+    assert found is (WorkerStatus.FAILED if gone else WorkerStatus.RUNNING)
+
+
+def test_a_machine_that_is_renamed_still_knows_its_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = RunProcess.current()
+    monkeypatch.setattr(socket, "gethostname", lambda: "renamed")
+    assert own.alive
+    assert not own.is_gone(None, "this")
 
 
 @pytest.mark.parametrize(

@@ -56,10 +56,12 @@ class Warehouse:
             for n in range(days):
                 day = window["first_day"] + dt.timedelta(days=n)
                 (written / model / f"day={day}").mkdir(parents=True, exist_ok=True)
+        manifest = self.manifest()
+        names = [model.rpartition("/")[2] for model in models or MODELS]
         outcome = dbt_build.build(
-            PROJECT,
+            manifest,
             self.prepared,
-            [model.rpartition("/")[2] for model in models or MODELS],
+            [manifest["nodes"][f"model.mlops_assets.{name}"] for name in names],
             self.path,
             {"lake_root": str(written), **{name: str(day) for name, day in window.items()}},
         )

@@ -1,7 +1,10 @@
 """The project as a whole: what it declares, how it reads a window, and its calendar."""
 
 import datetime as dt
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from dbt_warehouse import FIRST_DAY, RAW_TABLES, Warehouse
@@ -146,3 +149,16 @@ def test_a_build_leaves_the_parsed_project_that_processes_share_as_it_was(
     assert made.build("features/calendar", first_day=FIRST_DAY, last_day=FIRST_DAY) == []
 
     assert written() == before
+
+
+def test_a_build_writes_and_reads_its_own_files_whatever_their_folder_is_called(
+    warehouse: Callable[..., Warehouse], tmp_path: Path
+) -> None:
+    made = warehouse()
+    own, neighbour = tmp_path / "it's [x]* 100%\"", tmp_path / "it's x! 100%\""
+    own.mkdir()
+    found = replace(made, path=made.path.rename(own / made.path.name))
+    for _ in range(2):
+        assert found.build("features/calendar", first_day=FIRST_DAY, last_day=FIRST_DAY) == []
+        assert found.rows("select count(*) from features.calendar") == [(2,)]
+        shutil.copytree(own, neighbour, dirs_exist_ok=True)

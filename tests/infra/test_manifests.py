@@ -82,7 +82,9 @@ def test_a_bucket_takes_the_place_of_the_lakes_volume(name: str, tmp_path: Path)
     assert claims == {"mlflow", "toolbox"}
     [container] = pods(manifests)["lakefs"]["spec"]["containers"]
     variables = {variable["name"] for variable in container["env"]}
-    assert not variables & {"LAKEFS_BLOCKSTORE_TYPE", "LAKEFS_BLOCKSTORE_LOCAL_PATH"}
+    place = "LAKEFS_BLOCKSTORE_DEFAULT_NAMESPACE_PREFIX"
+    assert not variables & {"LAKEFS_BLOCKSTORE_TYPE", "LAKEFS_BLOCKSTORE_LOCAL_PATH", place}
+    assert config_file(manifests, "lakefs-bucket", place).startswith("s3://")
     assert "/var/lib/lakefs" not in {mount["mountPath"] for mount in container["volumeMounts"]}
     assert "s3" in config_file(manifests, "lakefs-bucket", "LAKEFS_BLOCKSTORE_TYPE")
 

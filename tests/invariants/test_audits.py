@@ -8,7 +8,7 @@ import pytest
 from installation import MARTS, Installation, reading
 from small_source import Row, small_source
 
-from mlops_assets.components import dbt_build, dbt_manifest
+from mlops_assets.components import dbt_build, dbt_manifest, dbt_runner
 from mlops_assets.components.dbt_build import BuildOutcome, NodeOutcome
 from mlops_assets.lake import Partition, TablePartition
 from mlops_assets.settings import ROOT
@@ -80,6 +80,43 @@ def test_a_build_that_left_half_a_file_is_reported_for_why_it_failed(
     assert f"{test['unique_id']} failed: Got 1 result, and 1 more. Nothing was" in failure(result)
     assert "what was built could not be kept: " in failure(result)
     assert failed_checks(result) == {test["name"]}
+
+
+def test_a_build_that_lacks_the_result_of_a_check_is_not_published(
+    built: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head = built.lake.head()
+    monkeypatch.setattr(
+        dbt_runner,
+        "selecting",
+        lambda names: ["--select", *names, "--indirect-selection", "empty"],
+    )
+
+    result = built.materialize(MARTS, DAY)
+
+    assert not result.success
+    assert "dbt passed over test.mlops_assets." in failure(result)
+    assert "and 12 more, which had to run" in failure(result)
+    assert built.lake.head() == head
+    assert result.asset_materializations_for_node("marts") == []
+
+
+def test_a_model_that_writes_no_file_of_a_partition_is_not_published(
+    built: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head, build = built.lake.head(), dbt_build.build
+
+    def losing_a_file(*arguments: Any) -> BuildOutcome:
+        outcome = build(*arguments)
+        lake_root = Path(arguments[-1]["lake_root"])
+        (lake_root / "marts/fct_flights" / f"day={DAY}" / "part-0.parquet").unlink()
+        return outcome
+
+    monkeypatch.setattr(dbt_build, "build", losing_a_file)
+    result = built.materialize(MARTS, DAY)
+
+    assert f"marts/fct_flights wrote no file of day={DAY}" in failure(result)
+    assert built.lake.head() == head
 
 
 def test_a_broken_contract_publishes_and_records_nothing_and_keeps_the_bad_rows(

@@ -17,7 +17,7 @@ import pytest
 import yaml
 from installation import Installation, asset_key
 
-from mlops_assets.components import dbt_build, dbt_manifest
+from mlops_assets.components import dbt_build, dbt_manifest, dbt_runner
 from mlops_assets.components.column_lineage import SHOWN, STANDARD, recorded
 from mlops_assets.components.ml_problem import MlProblem
 from mlops_assets.components.sql_lineage import Column, Lineage, common, origins, trace
@@ -79,15 +79,14 @@ def queries(training_set: TrainingSet, tmp_path_factory: pytest.TempPathFactory)
 
 def models(scratch: Path) -> list[Query]:
     """The models with the SQL that dbt makes of them."""
-    from dbt.cli.main import dbtRunner
-
-    manifest = dbt_manifest.reparse(PROJECT, dbt_manifest.prepared(PROJECT), scratch)
+    manifest = dbt_manifest.reparse(dbt_manifest.prepared(PROJECT), scratch)
     # The project's own profile would have dbt make a database where the tests are started.
     profile = dbt_build.profile(PROJECT, scratch / "warehouse.duckdb")
     (scratch / "profiles.yml").write_text(json.dumps(profile))
-    arguments = dbt_manifest.arguments(PROJECT, scratch, scratch)
     window = json.dumps({"first_day": FIRST_DAY, "last_day": LAST_DAY})
-    result = dbtRunner(manifest=manifest).invoke(["compile", *arguments, "--vars", window])
+    result = dbt_runner.invoke(
+        "compile", PROJECT, scratch, scratch, "--vars", window, manifest=manifest
+    )
     assert result.success, result.exception
     content = dbt_manifest.load(PROJECT)
     tables = {

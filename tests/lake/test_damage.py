@@ -14,6 +14,7 @@ import pytest
 from damage import cut, damages, flip
 from installation import open_lake
 from lake_tables import FIRST, SECOND, content, publish, put, stage
+from named_server import only_embedded
 
 from mlops_assets.components.partition_files import FILE, write_table
 from mlops_assets.engines.duckdb import create_view
@@ -22,6 +23,8 @@ from mlops_assets.lake.snapshot import METADATA_KEY
 from mlops_assets.lakefs_server import EmbeddedServer
 from mlops_assets.lakefs_server.errors import DamagedStoreError
 from mlops_assets.lakefs_server.retention import sweep
+
+pytestmark = only_embedded("damages the files of its store")
 
 Blob = Callable[[bytes], Path]
 

@@ -94,6 +94,27 @@ def test_bytes_that_differ_from_their_manifest_are_not_handed_out(
             snapshot.files(stored)
 
 
+@pytest.mark.parametrize("status", [404, 410])
+def test_bytes_that_a_server_no_longer_has_are_named_with_what_to_do(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    """A lakeFS whose storage lost an object answers 410, a signed link to it 404."""
+    from lakefs.exceptions import ServerException
+    from lakefs.object import ObjectReader
+
+    def gone(*_: object) -> None:
+        raise ServerException(status, "No data", "{}")
+
+    publish(lake, "tx-a", {FIRST: {"a": b"1"}})
+    elsewhere = Lake(
+        lake.credentials, repository=lake.repository, base_branch="main", scratch=lake.scratch
+    )
+    elsewhere.store = None
+    monkeypatch.setattr(ObjectReader, "read", gone)
+    with pytest.raises(LakeError, match=f"{FIRST.folder}a at commit .* is missing, .*doctor"):
+        elsewhere.snapshot().read(FIRST, "a")
+
+
 def test_an_address_on_another_machine_is_downloaded_and_checked(lake: Lake) -> None:
     publish(lake, "tx-a", {FIRST: {"a": b"1"}})
     snapshot = lake.snapshot()

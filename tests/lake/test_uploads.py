@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from lake_tables import FIRST, publish
 from lakefs.branch import Branch
 
-from mlops_assets.lake import Credentials, Lake, upload
+from mlops_assets.lake import Lake, LakeError
 from mlops_assets.lake.upload import BESIDE_BYTES, upload_file
 
 LARGE = random.Random(0).randbytes(BESIDE_BYTES + 1)
@@ -36,7 +39,7 @@ def check(branch: Branch) -> None:
     assert found.stat().content_type == "application/vnd.apache.parquet"
 
 
-def test_a_large_file_goes_to_a_server_on_this_machine_without_a_copy(
+def test_a_large_file_becomes_our_own_servers_on_this_machine_without_a_copy(
     lake: Lake, branch: Branch, source: Path
 ) -> None:
     inode = source.stat().st_ino
@@ -44,9 +47,8 @@ def test_a_large_file_goes_to_a_server_on_this_machine_without_a_copy(
     upload_file(lake, branch, "table/data.parquet", source)
 
     check(branch)
-    assert lake.on_this_machine is not lake.pre_signed
-    assert source.exists() is lake.pre_signed
-    if lake.on_this_machine:
+    assert source.exists() is (lake.store is None)
+    if lake.store is not None:
         address = branch.object("table/data.parquet").stat().physical_address
         blob = Path(address.removeprefix("local://"))
         assert (blob.stat().st_ino, blob.stat().st_nlink) == (inode, 1)
@@ -64,47 +66,101 @@ def test_a_file_that_somebody_else_has_too_is_copied_and_stays_his(
     check(branch)
 
 
-@pytest.mark.parametrize("place", ["no folder of this machine", "another folder by its name"])
-def test_a_server_with_folders_of_its_own_gets_the_bytes_in_a_request(
-    lake: Lake, branch: Branch, source: Path, monkeypatch: pytest.MonkeyPatch, place: str
+def test_what_is_linked_is_never_removed(
+    lake: Lake, branch: Branch, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if place == "no folder of this machine":
-        monkeypatch.setattr(upload, "_local_place", lambda _: None)
-    else:
-        monkeypatch.setattr(upload, "_give", lambda *_: None)
+    """Whatever a server makes of a linked file, from then on it is the server's."""
+    removed: list[Path] = []
+    unlink = Path.unlink
 
+    def noted(path: Path, missing_ok: bool = False) -> None:
+        removed.append(path)
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", noted)
     upload_file(lake, branch, "table/data.parquet", source)
 
     check(branch)
-    assert source.read_bytes() == LARGE
+    assert removed == ([source] if lake.store else [])
 
 
-def test_a_server_elsewhere_never_says_where_this_machine_writes(tmp_path: Path) -> None:
-    def lake(endpoint: str) -> Lake:
+@pytest.fixture
+def foreign(lake: Lake, tmp_path: Path) -> Callable[[str], Lake]:
+    """Opens the lake as a client does whose server says something of its storage."""
+
+    def opened(description: str) -> Lake:
         found = Lake(
-            Credentials(endpoint, "key", "secret"),
-            repository="tables",
-            base_branch="main",
-            scratch=tmp_path,
+            lake.credentials, repository=lake.repository, base_branch="main", scratch=tmp_path
         )
-        found.__dict__["pre_signed"] = False
+        found.storage = lake.storage.copy(update={"blockstore_description": description})
         return found
 
-    hosts = ("http://127.0.0.1:8000", "http://localhost:8000", "http://[::1]:8000")
-    assert all(lake(host).on_this_machine for host in hosts)
-    hosts = ("http://10.0.0.1:8000", "http://lakefs:8000", "https://lakefs.example.com")
-    assert not any(lake(host).on_this_machine for host in hosts)
+    return opened
 
 
-def test_a_place_that_holds_a_file_already_is_never_written_over(
+@pytest.mark.parametrize(
+    "description",
+    [
+        "",
+        "a lakeFS with local blocks",
+        "mlops-assets:",
+        "mlops-assets::{folder}",
+        "mlops-assets:another mark:{folder}",
+        "mlops-assets:mark:{folder}/nowhere",
+        "mlops-assets:mark:.",
+    ],
+)
+def test_a_folder_that_is_not_proven_to_be_our_servers_is_left_alone(
+    foreign: Callable[[str], Lake],
+    branch: Branch,
+    source: Path,
+    tmp_path: Path,
+    description: str,
+) -> None:
+    folder = tmp_path / "another server"
+    folder.mkdir()
+    (folder / "mark").write_text("mark")
+    other = foreign(description.format(folder=folder))
+
+    upload_file(other, branch, "table/data.parquet", source)
+
+    check(branch)
+    assert other.store is None
+    assert source.read_bytes() == LARGE
+    assert [path.name for path in folder.iterdir()] == ["mark"]
+
+
+def test_a_path_that_only_looks_like_this_machines_is_not_read(
+    foreign: Callable[[str], Lake], lake: Lake, tmp_path: Path
+) -> None:
+    """A server in a container, or elsewhere, names paths that are other files here."""
+    publish(lake, "tx-a", {FIRST: {"a": b"right"}})
+    (tmp_path / "a").write_bytes(b"wrong")
+    snapshot = foreign("").snapshot()
+    [stored] = snapshot.stored("raw/flights").values()
+    elsewhere = dataclasses.replace(stored, addresses={"a": f"local://{tmp_path}/a"})
+
+    [path] = snapshot.files([elsewhere])
+
+    assert path.read_bytes() == b"right"
+
+
+def test_our_server_never_has_a_client_write_outside_of_its_folder(
     lake: Lake, branch: Branch, source: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     taken = tmp_path / "taken"
     taken.write_bytes(b"somebody's")
-    monkeypatch.setattr(upload, "_local_place", lambda _: taken)
+    staging = lake.client.sdk_client.staging_api
+    ask = staging.get_physical_address
 
-    if lake.on_this_machine:
-        with pytest.raises(FileExistsError):
+    def astray(*args: object) -> object:
+        place = ask(*args)
+        place.physical_address = f"local://{taken}"
+        return place
+
+    monkeypatch.setattr(staging, "get_physical_address", astray)
+    if lake.store is not None:
+        with pytest.raises(LakeError, match="outside of it"):
             upload_file(lake, branch, "table/data.parquet", source)
 
     assert taken.read_bytes() == b"somebody's"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
+import os
 import re
 import socket
 import stat
 import threading
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from clients import Raw, client_of, exposed
@@ -82,7 +85,16 @@ def test_the_signing_key_stays_and_only_its_owner_can_read_it(tmp_path: Path) ->
     assert [stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()] == [0o600]
 
 
-def test_threads_that_race_for_the_first_signing_key_agree(tmp_path: Path) -> None:
+@pytest.mark.parametrize("refused", [None, errno.EPERM, errno.ENOTSUP, errno.EMLINK])
+def test_threads_that_race_for_the_first_signing_key_agree(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: int | None
+) -> None:
+    if refused is not None:
+
+        def no_links(*_: object) -> NoReturn:
+            raise OSError(refused, os.strerror(refused))
+
+        monkeypatch.setattr(os, "link", no_links)
     (tmp_path / "credentials.json").write_text(json.dumps(FORMER))
     found = []
     gate = threading.Barrier(8)

@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import os
 import re
+import shutil
 import signal
 import socket
 import sqlite3
@@ -20,6 +21,7 @@ import pytest
 from clients import Raw, client_of
 from lakefs.exceptions import ConflictException
 from lakefs.repository import Repository
+from small_disk import read_only
 
 from mlops_assets.lakefs_server import (
     EmbeddedServer,
@@ -346,3 +348,23 @@ def test_a_client_on_this_machine_links_a_file_it_wrote(repository: Repository, 
     said = {"staging": place, "checksum": "c20ad4d76fe97759aa27a0c99bff6710", "size_bytes": 2}
     assert raw("PUT", base, json.dumps(said).encode()).status == 200
     assert repository.branch("main").object("p").reader().read() == b"12"
+
+
+@pytest.mark.parametrize("logged", [False, True])
+def test_a_store_that_cannot_be_written_is_read(tmp_path: Path, *, logged: bool) -> None:
+    stored, kept = tmp_path / "store", tmp_path / "kept"
+    with EmbeddedServer(stored) as endpoint:
+        made = Repository("lake", client_of(endpoint)).create("local://lake")
+        made.branch("main").object("x").upload(b"kept")
+        made.branch("main").commit("x")
+        shutil.copytree(stored, kept)
+    assert (kept / "metadata.sqlite-wal").exists()
+    assert not (stored / "metadata.sqlite-wal").exists()
+    with (
+        read_only(kept if logged else stored, tmp_path / "mounted") as place,
+        EmbeddedServer(place) as endpoint,
+    ):
+        found = Repository("lake", client_of(endpoint))
+        assert found.ref("main").object("x").reader("rb").read() == b"kept"
+        with pytest.raises(Exception, match="the lake's folder cannot be written"):
+            found.branch("other").create("main")

@@ -156,6 +156,42 @@ def test_a_file_that_is_being_written_has_not_arrived(
     assert requested(tick()) == [("flights", DAY)]
 
 
+@pytest.mark.parametrize("ahead", [20.0, 3600.0, 50 * 365 * 86_400.0])
+def test_a_file_whose_time_lies_ahead_arrives_once_it_stays_as_it_is(
+    landing: Path, tick: Tick, clock: Clock, ahead: float
+) -> None:
+    path = land(landing, "flights", DAY)
+    later = clock.time() + 60 + ahead
+    os.utime(path, (later, later))
+    assert requested(tick()) == []
+    path.write_text(content_of("flights", DAY, rows=800))
+    os.utime(path, (later, later))
+    assert requested(tick()) == []
+    [request] = tick().run_requests
+    assert request.partition_key == DAY
+    assert [requested(tick()) for _ in range(3)] == [[], [], []]
+    land(landing, "flights", "2013-01-02")
+    assert requested(tick()) == [("flights", "2013-01-02")]
+    clock.ahead += ahead + 60
+    again = {one.run_key for one in tick().run_requests or []}
+    assert again <= {request.run_key}
+
+
+def test_files_that_come_after_the_clock_was_set_back_arrive(
+    landing: Path, tick: Tick, clock: Clock
+) -> None:
+    clock.ahead = 24 * 3600
+    land(landing, "flights", DAY)
+    [first] = tick().run_requests
+    clock.ahead = 3600
+    land(landing, "flights", DAY, content_of("flights", DAY, rows=800))
+    land(landing, "weather", DAY)
+    found = [one for _ in range(3) for one in tick().run_requests or []]
+    assert first.run_key not in {one.run_key for one in found}
+    assert sorted(one.asset_selection[0].path[-1] for one in found) == ["flights", "weather"]
+    assert requested(tick()) == []
+
+
 def test_what_belongs_to_no_partition_is_named_and_stops_nothing_else(
     landing: Path, tick: Tick, caplog: pytest.LogCaptureFixture
 ) -> None:

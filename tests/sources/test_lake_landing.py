@@ -10,10 +10,12 @@ import pytest
 from installation import open_lake
 from landed_files import content_of
 
+from mlops_assets.defs.raw import sources
 from mlops_assets.defs.raw.contracts import CONTRACTS, FLIGHTS
 from mlops_assets.defs.raw.sources import SPAN, bundled_directory, folder
 from mlops_assets.lake import Lake
 from mlops_assets.lakefs_server import EmbeddedServer
+from mlops_assets.settings import Settings
 from mlops_assets.sources.errors import SourceError, SourceUnavailableError
 from mlops_assets.sources.landing import LandingArea
 from mlops_assets.sources.source import News
@@ -120,3 +122,14 @@ def test_a_lake_that_does_not_answer_may_come_back(tmp_path: Path) -> None:
     area = LandingArea(storage, CONTRACTS, SPAN, folder(bundled_directory()))
     with pytest.raises(SourceUnavailableError, match="no lakeFS server answers"):
         area.arrivals("", limit=1)
+
+
+@pytest.mark.parametrize("prefix", ["drop#1", "what?", "a b/100%25"])
+def test_a_prefix_may_hold_what_ends_the_path_of_a_url(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, prefix: str
+) -> None:
+    monkeypatch.setattr(sources, "connect", lambda _: lake)
+    found = sources.configured(Settings(MLOPS_LANDING=f"lakefs://landing/{prefix}/"))
+    lake.repo().branch("landing").object(f"{prefix}/flights/{FIRST}.csv").upload("x", "wb")
+    commit(lake)
+    assert days(found.arrivals("", limit=9)) == [FIRST]

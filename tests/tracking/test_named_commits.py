@@ -48,7 +48,7 @@ def test_a_model_whose_branch_was_dropped_still_loads_and_tells_what_made_it(
     [kept] = publish_models(lake, {MONTH: 2})
     tracking.record_model(lake, kept)
     [later] = publish_models(lake, {MONTH: 3})
-    branches.drop(places.lake, "experiment")
+    branches.drop(places.lake, "experiment", discard=True)
     aged(places)
 
     swept = sweep_all(places)
@@ -94,7 +94,7 @@ def test_a_registry_that_nobody_made_yet_names_nothing_and_is_not_made(tmp_path:
 def test_nothing_goes_while_mlflow_does_not_answer(places: Places, tmp_path: Path) -> None:
     branches.create(places.lake, "experiment", "main")
     [made] = publish_models(places.lake.on_branch("experiment"), {MONTH: 1})
-    branches.drop(places.lake, "experiment")
+    branches.drop(places.lake, "experiment", discard=True)
     aged(places)
     down = Places(
         places.lake, places.store, [Registry("http://127.0.0.1:9", tmp_path / "r")], places.logs

@@ -97,6 +97,22 @@ def test_a_model_is_a_run_and_a_version_of_its_segments_models(
     assert content(f"{version.source}/data/model.ubj") == published.manifest.files[0].sha256
 
 
+def test_no_variable_of_mlflows_sends_a_model_elsewhere(
+    lake: Lake, tracking: Tracking, folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    elsewhere = f"sqlite:///{tmp_path / 'elsewhere.db'}"
+    with monkeypatch.context() as hostile:
+        hostile.setenv("MLFLOW_TRACKING_URI", elsewhere)
+        hostile.setenv("MLFLOW_REGISTRY_URI", elsewhere)
+        hostile.setenv("MLFLOW_EXPERIMENT_NAME", "another")
+        hostile.setenv("MLFLOW_EXPERIMENT_ID", "0")
+        hostile.setenv("MLFLOW_RUN_ID", "0" * 32)
+        [published] = publish_models(lake, {MAY: 1})
+        tracking.record_model(lake, published)
+    assert list(shown(folder)["versions"]) == [("toy.JFK", "1")]
+    assert not (tmp_path / "elsewhere.db").exists()
+
+
 def test_a_report_is_written_into_the_run_of_the_model_that_it_judged(
     lake: Lake, tracking: Tracking, folder: Path
 ) -> None:

@@ -14,6 +14,16 @@
     {{ return(files) }}
 {%- endmacro %}
 
+{#- A path as a SQL string: to write to, or to read, where DuckDB would take `*`, `?` and `[` for a
+    pattern and read the neighbours' files too. -#}
+{% macro path_to_write(path) -%}
+    '{{ path | replace("'", "''") }}'
+{%- endmacro %}
+
+{% macro path_to_read(path) -%}
+    {{ path_to_write(modules.re.sub('[*?[]', '[\\g<0>]', path)) }}
+{%- endmacro %}
+
 {% materialization lake_table, adapter='duckdb' %}
     {%- set view = this.incorporate(type='view') -%}
     {%- set day_column = config.require('partition_by') -%}
@@ -27,11 +37,13 @@
         {% for day in days -%}
         copy (
             select * from rows_of_{{ view.identifier }} where {{ day_column }} = date '{{ day }}'
-        ) to '{{ files[loop.index0] }}' (format parquet, compression zstd);
+        ) to {{ path_to_write(files[loop.index0]) }} (format parquet, compression zstd);
         {% endfor -%}
         drop table rows_of_{{ view.identifier }};
         create or replace view {{ view }} as
-        from read_parquet({{ files }}, hive_partitioning = false);
+        from read_parquet([
+            {%- for file in files %}{{ path_to_read(file) }}{{ ', ' if not loop.last }}{% endfor -%}
+        ], hive_partitioning = false);
     {%- endcall %}
     {{ run_hooks(post_hooks) }}
     {{ adapter.commit() }}

@@ -103,18 +103,19 @@ def _source(found: Settings) -> Source:
 def _storage(found: Settings, landing: Path | str) -> Storage:
     if isinstance(landing, Path):
         return LocalStorage(landing)
-    address = urlsplit(landing)
+    # Not as a URL, which `?` and `#` would end: they are letters of an object's path.
+    scheme, _, place = landing.partition("://")
     if PASSWORD.search(landing):
-        scheme = address.scheme.upper()
         raise SourceError(
             "MLOPS_LANDING holds a password, which logs would show. Take it out, and give it as "
-            f"its store does, or as FSSPEC_{scheme}_PASSWORD."
+            f"its store does, or as FSSPEC_{scheme.upper()}_PASSWORD."
         )
-    if address.scheme != "lakefs":
+    if scheme.lower() != "lakefs":
         return RemoteStorage(landing)
-    prefix = address.path.strip("/")
+    branch, _, below = place.partition("/")
+    prefix = below.strip("/")
     try:
         lake = connect(found)
     except UnreachableLakeError as error:
         raise SourceUnavailableError(str(error)) from error
-    return LakeStorage(lake, address.netloc, f"{prefix}/" if prefix else "")
+    return LakeStorage(lake, branch, f"{prefix}/" if prefix else "")
