@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,6 +25,31 @@ def code_version(*modules: str, declared: object = None) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
+def edited_since() -> list[Path]:
+    """Files that code versions of this process count, edited since and yet to be imported.
+
+    Heavy modules are imported where they are used. One that was edited meanwhile would run under
+    the code version of its old text; one that is in memory already is as it was.
+    """
+    loaded = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
+    return sorted(
+        path
+        for path, digest in _counted.items()
+        if str(path) not in loaded and _digest(path) != digest
+    )
+
+
+_counted: dict[Path, str | None] = {}
+"""The digest of each file that a code version of this process counts."""
+
+
+def _digest(path: Path) -> str | None:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except FileNotFoundError:
+        return None
+
+
 @cache
 def _source(module: str) -> str:
     spec = find_spec(module)
@@ -36,6 +62,7 @@ def _source(module: str) -> str:
     digest = hashlib.sha256()
     for source in sources:
         name = source.relative_to(origin.parent)
+        _counted[source] = _digest(source)
         digest.update(f"\0{name}\0".encode() + source.read_bytes())
     return digest.hexdigest()
 

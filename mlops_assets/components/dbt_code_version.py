@@ -15,9 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mlops_assets.components.code_version import code_version
-
-PROJECT_FILE = "dbt_project.yml"
-PACKAGES = "packages-install-path"
+from mlops_assets.components.dbt_manifest import declarations
 
 NAME = re.compile(r"[A-Za-z_]\w*")
 
@@ -194,13 +192,8 @@ def _rare_config(model: Mapping[str, Any]) -> dict[str, Any]:
 
 def _settings(project: Path) -> dict[str, Any]:
     """Variables, macros' search order and switches of behaviour, by package."""
-    import yaml
-
-    root = yaml.safe_load((project / PROJECT_FILE).read_text())
-    packages = project / root.get(PACKAGES, "dbt_packages")
     found = {}
-    for file in [project / PROJECT_FILE, *sorted(packages.glob(f"*/{PROJECT_FILE}"))]:
-        declared = yaml.safe_load(file.read_text())
+    for file, declared in declarations(project):
         flags = declared.get("flags") or {}
         settled = {
             "vars": declared.get("vars"),
@@ -210,5 +203,5 @@ def _settings(project: Path) -> dict[str, Any]:
         }
         settled = {name: value for name, value in settled.items() if value}
         if settled:
-            found[file.relative_to(project).as_posix()] = settled
+            found[file] = settled
     return found

@@ -14,7 +14,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -28,8 +28,13 @@ from mlops_assets.settings import settings
 if TYPE_CHECKING:
     from dbt.contracts.graph.manifest import Manifest
 
+PROJECT_FILE = "dbt_project.yml"
 PROJECT_FILES = (".sql", ".py", ".yml", ".yaml", ".csv", ".md", ".dbtignore")
 """All that dbt reads of a project, and the modules of its Python plugins."""
+READ_FOLDERS = {
+    *("analysis-paths", "docs-paths", "function-paths", "macro-paths", "model-paths"),
+    *("seed-paths", "snapshot-paths", "test-paths", "packages-install-path"),
+}
 LEFT_BY_DBT = ("target", "logs")
 FILE = "manifest.json"
 PARTIAL_PARSE = "partial_parse.msgpack"
@@ -62,16 +67,37 @@ def sources(prepared: Path) -> Path:
     return prepared / SOURCES
 
 
+def declarations(project: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """What `dbt_project.yml` of the project and of each installed package says, by its path."""
+    import yaml
+
+    root: Mapping[str, Any] = yaml.safe_load((project / PROJECT_FILE).read_text())
+    yield PROJECT_FILE, root
+    packages = project / root.get("packages-install-path", "dbt_packages")
+    for file in sorted(packages.glob(f"*/{PROJECT_FILE}")):
+        yield file.relative_to(project).as_posix(), yaml.safe_load(file.read_text())
+
+
 def parse(project: Path, target: Path) -> None:
     """Copy the project to `target` and leave there, too, what dbt parsed of the copy.
 
     Raises:
-        dagster.DagsterInvalidDefinitionError: The project does not parse; with dbt's own words.
+        dagster.DagsterInvalidDefinitionError: The project does not parse, with dbt's own words; or
+            it reads a folder outside of it, of which a copy of the project would have nothing.
     """
     for name, content in _files(project).items():
         copy = sources(target) / name
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(content)
+    for file, declared in declarations(sources(target)):
+        for key in declared.keys() & READ_FOLDERS:
+            folders = [declared[key]] if isinstance(declared[key], str) else declared[key]
+            for folder in folders:
+                if Path(folder).is_absolute() or ".." in Path(folder).parts:
+                    raise dg.DagsterInvalidDefinitionError(
+                        f"{project.name}/{file}: {key} names {folder}, which is outside of the "
+                        "project: move it inside, or make it a local package."
+                    )
     _parse(project.name, target, target)
 
 
@@ -162,8 +188,9 @@ def _files(project: Path) -> Mapping[str, bytes]:
         left = LEFT_BY_DBT if Path(folder) == project else ()
         folders[:] = sorted(set(folders) - {".git", *left})
         for name in sorted(names):
-            if name.endswith(PROJECT_FILES):
-                path = Path(folder) / name
+            path = Path(folder) / name
+            # An editor's lock is a link to nowhere.
+            if name.endswith(PROJECT_FILES) and path.is_file():
                 found[path.relative_to(project).as_posix()] = path.read_bytes()
     return found
 

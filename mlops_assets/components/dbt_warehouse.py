@@ -6,14 +6,14 @@ files. Nothing is recorded as materialized before the merge.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtProject, dbt_assets
+from dagster_dbt import DbtProject, dbt_assets
 from dagster_dbt.asset_utils import get_asset_check_key_for_test, get_upstream_unique_ids
 
 from mlops_assets.components import (
@@ -26,6 +26,7 @@ from mlops_assets.components import (
 )
 from mlops_assets.components.dbt_code_version import ProjectCode
 from mlops_assets.components.dbt_support import refuse_unsupported
+from mlops_assets.components.dbt_translator import WarehouseTranslator
 from mlops_assets.components.sql_lineage import Columns, LineageError, trace
 from mlops_assets.compute.assignment import profiled
 from mlops_assets.engines import duckdb as engine
@@ -82,12 +83,10 @@ class DbtWarehouse(dg.Component, dg.Model, dg.Resolvable):
         """Make one multi-asset of each step."""
         project = DbtProject(context.project_root / self.project)
         manifest = dbt_manifest.load(project.project_dir)
-        prepared = dbt_manifest.prepared(project.project_dir)
-        sources = dbt_manifest.sources(prepared)
+        sources = dbt_manifest.sources(dbt_manifest.prepared(project.project_dir))
         refuse_unsupported(manifest, sources, self.project)
         warehouse = Warehouse(
             project=project,
-            prepared=prepared,
             manifest=manifest,
             translator=WarehouseTranslator(self.owner, ProjectCode.of(manifest, sources)),
         )
@@ -99,99 +98,24 @@ class DbtWarehouse(dg.Component, dg.Model, dg.Resolvable):
         )
 
 
-class WarehouseTranslator(DagsterDbtTranslator):
-    """Names and describes models as the rest of the house does.
-
-    Args:
-        owner: Who owns a model that names no owner.
-        code: The project's code.
-    """
-
-    def __init__(self, owner: str, code: ProjectCode) -> None:
-        super().__init__(DagsterDbtTranslatorSettings(enable_code_references=True))
-        self._owner = owner
-        self._code = code
-        self.look_backs = _longest_look_backs(code.manifest)
-
-    def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
-        """Schema and name, for sources and models alike: the table's name in the lake."""
-        return dg.AssetKey([dbt_resource_props["schema"], dbt_resource_props["name"]])
-
-    def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str | None:
-        """The schema: staging, marts or features."""
-        return str(dbt_resource_props["schema"])
-
-    def get_owners(self, dbt_resource_props: Mapping[str, Any]) -> Sequence[str]:
-        """The owner that a feature view names, else the warehouse's."""
-        return [_feature_view(dbt_resource_props).get("owner", self._owner)]
-
-    def get_description(self, dbt_resource_props: Mapping[str, Any]) -> str:
-        """The model's description; its SQL is one click away in the code reference."""
-        return str(dbt_resource_props.get("description", ""))
-
-    def get_asset_spec(
-        self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None
-    ) -> dg.AssetSpec:
-        """The model's spec, its code version a digest of all the code that makes its rows."""
-        spec = super().get_asset_spec(manifest, unique_id, project)
-        node = self.get_resource_props(manifest, unique_id)
-        if node["resource_type"] != "model":
-            return spec
-        return spec.replace_attributes(
-            code_version=self._code.version(node),
-            metadata={**spec.metadata, **younger.metadata(younger.of_dbt(node))},
-        )
-
-    def get_partition_mapping(
-        self,
-        dbt_resource_props: Mapping[str, Any],
-        dbt_parent_resource_props: Mapping[str, Any],
-    ) -> dg.PartitionMapping | None:
-        """A feature view maps to its own day and a look-back; any other model to its own day.
-
-        The look-back is the longest of all views of that parent: Dagster takes one mapping of a
-        parent for a whole step. The SQL of each reads its own look-back and no more.
-        """
-        look_back = 0
-        if _feature_view(dbt_resource_props):
-            look_back = self.look_backs.get(dbt_parent_resource_props["unique_id"], 0)
-        if look_back and "partition_by" in dbt_parent_resource_props.get("config", {}):
-            return dg.TimeWindowPartitionMapping(
-                start_offset=-look_back, allow_nonexistent_upstream_partitions=True
-            )
-        return None
-
-
-def _feature_view(properties: Mapping[str, Any]) -> Mapping[str, Any]:
-    view: Mapping[str, Any] = properties.get("config", {}).get("meta", {}).get("feature_view", {})
-    return view
-
-
-def _longest_look_backs(manifest: Mapping[str, Any]) -> dict[str, int]:
-    """The longest look-back, in days, that any feature view has on each parent."""
-    longest: dict[str, int] = {}
-    for node in manifest["nodes"].values():
-        look_back = int(_feature_view(node).get("look_back_days", 0))
-        for parent in get_upstream_unique_ids(manifest, node):
-            longest[parent] = max(look_back, longest.get(parent, 0))
-    return longest
-
-
 @dataclass(frozen=True)
 class Warehouse:
     """A dbt project with what its steps share.
 
     Attributes:
         project: The project, as dagster-dbt names it.
-        prepared: The folder with its files and parsed state, as they were loaded.
         manifest: The content of its `manifest.json`.
         translator: How its models are named and described as assets.
     """
 
     project: DbtProject
-    prepared: Path
     manifest: Mapping[str, Any]
     translator: WarehouseTranslator
+
+    @property
+    def prepared(self) -> Path:
+        """The folder with its files and parsed state, as they were loaded; written anew if gone."""
+        return dbt_manifest.prepared(self.project.project_dir)
 
 
 def _step_assets(
@@ -261,6 +185,7 @@ class Build:
                 database,
                 {"first_day": days[0], "last_day": days[-1], "lake_root": str(written)},
             )
+            outcome = self._answering_all_checks(outcome)
             message = publishing.step_message(context)
             metadata = publishing.commit_metadata(context, parameters=self._younger())
             checks = list(self._check_results(outcome))
@@ -299,6 +224,7 @@ class Build:
             warehouse.translator.get_asset_key,
             self._since,
         )
+        outcome = self._answering_all_checks(outcome)
         yield from self._check_results(outcome)
         if not outcome.succeeded:
             raise dg.Failure(outcome.reason, allow_retries=False)
@@ -405,6 +331,13 @@ class Build:
                 continue
             lineage[table] = {name: found[name.lower()] for name in tables[table]}
         return lineage
+
+    def _answering_all_checks(self, outcome: dbt_build.BuildOutcome) -> dbt_build.BuildOutcome:
+        """The outcome, not a success if any check that Dagster asked for has no result."""
+        selected = self._context.selected_asset_check_keys
+        answered = {self._check_key(node.unique_id) for node in outcome.nodes if node.ran}
+        unanswered = sorted(key.name for key in selected - answered)
+        return replace(outcome, lacking=outcome.lacking or unanswered)
 
     def _check_results(self, outcome: dbt_build.BuildOutcome) -> Iterator[dg.AssetCheckResult]:
         selected = self._context.selected_asset_check_keys

@@ -17,6 +17,7 @@ import dagster as dg
 from dagster._core.definitions.data_version import DEFAULT_DATA_VERSION
 from dagster._core.events import DagsterEvent, DagsterEventBatchMetadata
 
+from mlops_assets.components.code_version import edited_since
 from mlops_assets.components.environment import environment
 from mlops_assets.components.provenance import (
     CODE_VERSION,
@@ -176,7 +177,17 @@ def open_transaction(
         lake: Where.
         also: Tables that it may write beside those of its selected assets.
         of: What tells it from another transaction of the attempt; it ends the branch's name.
+
+    Raises:
+        dagster.Failure: Code that the step may yet import is not what its code version names.
     """
+    if edited := edited_since():
+        raise dg.Failure(
+            f"{edited[0]} was edited after this process loaded the definitions, and their code "
+            "versions name its earlier text: reload the code location, or start the command again. "
+            "Nothing was published.",
+            allow_retries=False,
+        )
     run, attempt = context.run, context.op_execution_context.retry_number
     root = run.root_run_id or run.run_id
     parts = (root, step_name(context), run.run_id, str(attempt), of)

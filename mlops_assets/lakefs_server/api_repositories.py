@@ -57,19 +57,29 @@ class RepositoryApi:
     def config(self, _request: Request) -> Response:
         """What kind of storage a client deals with."""
         kind = "s3" if self._pre_sign else "local"
+        prefix = "s3://lake" if self._pre_sign else "local://"
         storage = {
             "blockstore_type": kind,
+            "blockstore_id": "",
             "blockstore_description": self._description,
             "blockstore_namespace_example": f"{kind}://example-bucket/",
-            "blockstore_namespace_ValidityRegex": "^[a-z][a-z0-9]*://.+$",
-            "default_namespace_prefix": f"{kind}://lake",
+            "blockstore_namespace_ValidityRegex": f"^{kind}://",
+            "default_namespace_prefix": prefix,
             "pre_sign_support": self._pre_sign,
             "pre_sign_support_ui": False,
+            "pre_sign_multipart_upload": False,
             "import_support": False,
             "import_validity_regex": f"^{kind}://",
         }
-        version = {"version": API_VERSION, "latest_version": API_VERSION}
-        return json_response({"version_config": version, "storage_config": storage})
+        return json_response(
+            {
+                "version_config": {"version": API_VERSION, "latest_version": API_VERSION},
+                "storage_config": storage,
+                "storage_config_list": [],
+                "capabilities_config": {},
+                "ui_config": {},
+            }
+        )
 
     def list_repositories(self, request: Request) -> Response:
         """Repositories by name."""
@@ -82,12 +92,13 @@ class RepositoryApi:
         body = request.json()
         if body.text("storage_id"):
             raise InvalidError("storage id: invalid value: there is only one storage here")
+        if request.text("bare"):
+            raise InvalidError("bare: bare repositories are not made here: leave it out")
         repository = self._catalog.create_repository(
             body.required("name"),
             body.required("storage_namespace"),
             body.text("default_branch") or "main",
             read_only=body.flag("read_only"),
-            committer=request.user,
         )
         return json_response(_repository_body(repository), 201)
 
@@ -117,7 +128,8 @@ class RepositoryApi:
         if not isinstance(rules, list) or not all(isinstance(rule, dict) for rule in rules):
             raise InvalidError("branch protection: give a list of rules with a pattern each")
         patterns = [Fields(rule).required("pattern") for rule in rules]
-        self._catalog.protect(name, patterns, request.header("if-match").strip('"') or None)
+        expected = request.header("if-match").strip('"') if b"if-match" in request.headers else None
+        self._catalog.protect(name, list(dict.fromkeys(patterns)), expected)
         return Response(204)
 
     def add_rule(self, request: Request, name: str) -> Response:

@@ -6,16 +6,17 @@ not: the rules (`versions`, `store`).
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime, time
 from itertools import islice
 from typing import Any
 
+from mlops_assets.lakefs_server import refs
 from mlops_assets.lakefs_server.asgi import Request, Response, Route, Routes, json_response
 from mlops_assets.lakefs_server.catalog import Catalog
 from mlops_assets.lakefs_server.errors import InvalidError
 from mlops_assets.lakefs_server.fields import Fields
 from mlops_assets.lakefs_server.history import Commit, Message
-from mlops_assets.lakefs_server.objects import Objects
+from mlops_assets.lakefs_server.objects import Listed, Objects
 from mlops_assets.lakefs_server.paging import page_of, paged
 from mlops_assets.lakefs_server.store import Branch, Store
 from mlops_assets.lakefs_server.tree import Difference
@@ -70,7 +71,7 @@ class VersionApi:
             hidden=body.flag("hidden"),
             force=body.flag("force"),
         )
-        return Response(201, head.encode(), [(b"content-type", b"text/html; charset=utf-8")])
+        return Response(201, head.encode(), [(b"content-type", b"text/plain; charset=utf-8")])
 
     def get_branch(self, _request: Request, name: str, branch: str) -> Response:
         """One branch."""
@@ -85,18 +86,17 @@ class VersionApi:
     def reset_branch(self, request: Request, name: str, branch: str) -> Response:
         """Forget staged changes."""
         body = request.json()
+        kind, path = body.required("type"), body.text("path")
+        if kind not in ("object", "common_prefix", "reset"):
+            raise InvalidError("unknown reset type")
+        if kind == "object":
+            refs.check_path(path)
         objects = Objects(self._store, self._store.repository(name))
         found = objects.writable_branch(branch, force=body.flag("force"))
-        path = body.text("path")
-        match body.text("type"):
-            case "reset":
-                objects.reset_prefix(found, "")
-            case "common_prefix":
-                objects.reset_prefix(found, path)
-            case "object":
-                objects.reset_path(found, path)
-            case _:
-                raise InvalidError("unknown reset type")
+        if kind == "object":
+            objects.reset_path(found, path)
+        else:
+            objects.reset_prefix(found, path if kind == "common_prefix" else "")
         return Response(204)
 
     def hard_reset(self, request: Request, name: str, branch: str) -> Response:
@@ -108,12 +108,16 @@ class VersionApi:
     def diff_branch(self, request: Request, name: str, branch: str) -> Response:
         """What is staged on a branch."""
         page = page_of(request)
-        found = Objects(self._store, self._store.repository(name)).uncommitted(branch, page)
-        return paged(page, found, _difference_body, lambda difference: difference.path)
+        objects = Objects(self._store, self._store.repository(name))
+        found = objects.uncommitted(branch, page, request.text("delimiter"))
+        return paged(page, found, _staged_body, lambda line: line.path)
 
     def commit(self, request: Request, name: str, branch: str) -> Response:
         """Commit what is staged."""
         body = request.json()
+        body.check_present("message")
+        if request.text("source_metarange"):
+            raise InvalidError("source_metarange: no commits of one are made here: leave it out")
         made = self._versions(name).commit(
             branch,
             _message(request, body),
@@ -125,6 +129,7 @@ class VersionApi:
     def revert(self, request: Request, name: str, branch: str) -> Response:
         """Undo a commit."""
         body = request.json()
+        body.check_present("parent_number")
         self._versions(name).revert(
             branch,
             _change_of(body),
@@ -169,9 +174,10 @@ class VersionApi:
     def diff_refs(self, request: Request, name: str, left: str, right: str) -> Response:
         """How two references differ."""
         page = page_of(request)
-        kind = request.text("type", "three_dot")
-        found = self._versions(name).diff(left, right, page, kind)
-        return paged(page, found, _difference_body, lambda difference: difference.path)
+        versions = self._versions(name)
+        diff = versions.diff if request.text("type") == "two_dot" else versions.merge_preview
+        found = diff(left, right, page, request.text("delimiter"))
+        return paged(page, found, _difference_body, lambda line: line.path)
 
     def merge(self, request: Request, name: str, source: str, branch: str) -> Response:
         """Merge a reference into a branch."""
@@ -186,12 +192,16 @@ class VersionApi:
         return json_response({"reference": made.id})
 
     def find_merge_base(self, _request: Request, name: str, source: str, branch: str) -> Response:
-        """The commits that a merge would start from."""
-        ours, theirs, base = self._versions(name).merge_base(source, branch)
+        """The commits that a merge would start from.
+
+        lakeFS names the destination's commit as the source's and the other way round, against its
+        own description, and has done so since this endpoint exists.
+        """
+        theirs, ours, base = self._versions(name).merge_base(branch, source)
         return json_response(
             {
-                "source_commit_id": ours.id,
-                "destination_commit_id": theirs.id,
+                "source_commit_id": theirs.id,
+                "destination_commit_id": ours.id,
                 "base_commit_id": base.id,
             }
         )
@@ -203,18 +213,22 @@ class VersionApi:
 def _message(request: Request, body: Fields) -> Message:
     date = body.number("date", most=_LATEST_DATE)
     dated_ns = date * _SECOND_NS if body.holds("date") else None
-    return Message(body.text("message"), request.user, body.strings("metadata"), dated_ns)
+    metadata = body.strings("metadata") if body.holds("metadata") else None
+    return Message(body.text("message"), request.user, metadata, dated_ns)
 
 
 def _change_of(body: Fields) -> Change:
-    return Change(body.required("ref"), body.number("parent_number"))
+    number = body.number("parent_number") if body.holds("parent_number") else None
+    return Change(body.required("ref"), number)
 
 
-def _since_ns(text: str) -> int:
+def _since_ns(text: str) -> int | None:
     if not text:
-        return 0
+        return None
     try:
-        return int(datetime.fromisoformat(text).timestamp() * _SECOND_NS)
+        day, clock = text.split("T")
+        moment = datetime.combine(date.fromisoformat(day), time.fromisoformat(clock))
+        return int(moment.timestamp() * _SECOND_NS)
     except (ValueError, OverflowError):
         raise InvalidError(f"since: invalid value: '{text}' is no date and time") from None
 
@@ -223,7 +237,21 @@ def _branch_body(branch: Branch) -> dict[str, Any]:
     return {"id": branch.name, "commit_id": branch.head}
 
 
-def _difference_body(found: Difference) -> dict[str, Any]:
-    kind = "changed" if found.left and found.right else "added" if found.right else "removed"
-    size = found.right.size if found.right else 0
-    return {"type": kind, "path": found.path, "path_type": "object", "size_bytes": size}
+def _difference_body(line: Listed[Difference]) -> dict[str, Any]:
+    if line.found is None:
+        return {"type": "prefix_changed", "path": line.path, "path_type": "common_prefix"}
+    _, left, right, conflict = line.found
+    kind = "changed" if left and right else "added" if right else "removed"
+    shown = right or left
+    return {
+        "type": "conflict" if conflict else kind,
+        "path": line.path,
+        "path_type": "object",
+        "size_bytes": shown.size if shown else 0,
+    }
+
+
+def _staged_body(line: Listed[Difference]) -> dict[str, Any]:
+    """The same of what is staged, where lakeFS knows no size of what is removed."""
+    removed = line.found is not None and line.found.right is None
+    return _difference_body(line) | ({"size_bytes": 0} if removed else {})

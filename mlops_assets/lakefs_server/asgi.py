@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 from urllib.parse import parse_qsl, unquote
 
-from mlops_assets.lakefs_server import fields
+from mlops_assets.lakefs_server import fields, parameters
 from mlops_assets.lakefs_server.blobs import Blob, BlobStore
 from mlops_assets.lakefs_server.credentials import Guard
 from mlops_assets.lakefs_server.errors import ApiError, InvalidError, NotFoundError
@@ -42,10 +42,9 @@ _IN_MEMORY_BYTES = 1 << 20
 _AT_ONCE_BYTES = 1 << 13  # what takes longer to store than to hand to another thread
 _SEND_BYTES = 1 << 20
 _MOST_JSON_BYTES = 64 << 20  # a commit that names a year's inputs has less than one MB
-_NUMBER = re.compile(r"-?[0-9]{1,18}")
 _HOST = re.compile(rb"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 _JSON = (b"content-type", b"application/json")
-_TRUE = frozenset({"true", "True", "1"})
+NO_SNIFF = (b"x-content-type-options", b"nosniff")
 
 
 @dataclass
@@ -78,18 +77,9 @@ class Request:
         """All values of a repeated query parameter."""
         return self.query.get(name, [])
 
-    def flag(self, name: str) -> bool:
+    def flag(self, name: str, *, default: bool = False) -> bool:
         """A boolean query parameter; clients write `true` and `True`."""
-        return self.text(name) in _TRUE
-
-    def number(self, name: str, default: int) -> int:
-        """A whole-number query parameter; raises InvalidError if it is none."""
-        text = self.text(name)
-        if not text:
-            return default
-        if not _NUMBER.fullmatch(text):
-            raise InvalidError(f"{name}: invalid value: '{text}' is not a whole number")
-        return int(text)
+        return self.text(name) in parameters.TRUE if name in self.query else default
 
     def header(self, name: str) -> str:
         """A header's value, or an empty string."""
@@ -121,7 +111,7 @@ class Response:
 def json_response(body: object, status: int = 200) -> Response:
     """A JSON response."""
     text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
-    return Response(status, text.encode(), [_JSON])
+    return Response(status, text.encode(), [_JSON, NO_SNIFF])
 
 
 Handler = Callable[..., Response]
@@ -194,6 +184,7 @@ class App:
         query: dict[str, list[str]] = {}
         for name, value in parse_qsl(scope["query_string"].decode("latin-1"), True):
             query.setdefault(name, []).append(value)
+        parameters.check(query, headers)
         request = Request(scope["method"], query, headers, user)
         if route.admit is not None:
             route.admit(request, *parts)
@@ -211,13 +202,13 @@ class App:
         parts: list[str] = []
         for part in path[len(PREFIX) :].split("/"):
             found = place.get(part) if part != "*" else None
-            if found is None:
+            if found is None and part:
                 found = place.get("*")
                 parts.append(unquote(part))
             if not isinstance(found, dict):
                 return _NO_ENDPOINT, []
             place = found
-        return place.get(f"{method} ", _NO_METHOD), parts
+        return place.get(f"{method} ", _NO_ENDPOINT), parts
 
     async def _read_body(self, request: Request, receive: Receive, route: Route) -> None:
         request.content_type = request.header("content-type")
@@ -273,16 +264,11 @@ async def _gather(receive: Receive, most: int) -> tuple[bytes, bool]:
 
 
 def _no_endpoint(*_: object) -> NoReturn:
-    raise NotFoundError("no such endpoint: the API lies under /api/v1")
+    raise NotFoundError("invalid API endpoint: the API lies under /api/v1")
 
 
-def _no_method(*_: object) -> NoReturn:
-    raise ApiError(405, "the method is not allowed here")
-
-
-# Routes as any other, so that nobody learns without a key which endpoints there are.
+# A route as any other, so that nobody learns without a key which endpoints there are.
 _NO_ENDPOINT = Route(_no_endpoint, admit=_no_endpoint)
-_NO_METHOD = Route(_no_method, admit=_no_method)
 
 
 def _base_url(scope: Scope, headers: dict[bytes, bytes]) -> str:

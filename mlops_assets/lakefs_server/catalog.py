@@ -40,36 +40,40 @@ class Catalog:
         return [repository_of(row) for row in rows]
 
     def create_repository(
-        self, name: str, namespace: str, default_branch: str, *, read_only: bool, committer: str
+        self, name: str, namespace: str, default_branch: str, *, read_only: bool
     ) -> Repository:
-        """Make a repository with its default branch and a first, empty commit by `committer`.
+        """Make a repository with its default branch and a first, empty commit of nobody's.
+
+        A namespace that a repository wrote to stays in use once that one is deleted, as in lakeFS,
+        where its objects lie there still. One made read-only never writes, so uses none.
 
         Raises:
             ApiError: 409 the name exists; 400 a name is invalid or the namespace is in use.
         """
         refs.check_repository(name)
-        refs.check_branch(default_branch)
         refs.check_namespace(namespace)
         now = time.time_ns()
         with self._store.database.writing() as connection:
-            taken = connection.execute(
-                "SELECT name FROM repositories WHERE name = ? OR storage_namespace = ? "
-                "ORDER BY name <> ?",
-                (name, namespace, name),
-            ).fetchone()
-            if taken is not None and taken[0] == name:
+            key = (name,)
+            if connection.execute("SELECT 1 FROM repositories WHERE name = ?", key).fetchone():
                 raise ApiError(409, "error creating repository: not unique")
-            if taken is not None:
-                raise InvalidError(
-                    f"failed to create repository: storage namespace {namespace} already in use"
+            refs.check_branch(default_branch)
+            if not read_only:
+                used = connection.execute(
+                    "INSERT OR IGNORE INTO namespaces (name) VALUES (?)", (namespace.rstrip("/"),)
                 )
+                if used.rowcount != 1:
+                    raise InvalidError(
+                        "failed to create repository: found lakeFS objects in the storage "
+                        f"({namespace}): storage namespace already in use"
+                    )
             inserted = connection.execute(
                 "INSERT INTO repositories (name, storage_namespace, default_branch, created, "
                 "read_only, protection, metadata) VALUES (?, ?, ?, ?, ?, '[]', '{}')",
                 (name, namespace, default_branch, now // 1_000_000_000, read_only),
             )
             repository = int(inserted.lastrowid or 0)
-            born = Message("Repository created", committer, {}, now)
+            born = Message("Repository created", "", {}, now)
             first = add_commit(connection, repository, history.make(EMPTY, [], born))
             connection.execute(
                 "INSERT INTO branches (repository, name, head, hidden) VALUES (?, ?, ?, 0)",
@@ -96,10 +100,12 @@ class Catalog:
         """Set the patterns of protected branches.
 
         Raises:
-            ApiError: 412 `expected` is given and is not the present rules' `protection_etag`.
+            ApiError: 412 `expected` is given and is not the present rules' `protection_etag`; 403
+                the repository is read-only; 404.
         """
         with self._store.database.writing() as connection:
             found = self._store.repository(repository)
+            found.check_writable()
             if expected is not None and expected != protection_etag(found):
                 raise ApiError(412, "precondition failed: the rules have changed, read them again")
             connection.execute(
@@ -139,11 +145,16 @@ class Catalog:
         """Point a new branch at a commit: one row, whatever the repository's size. Its head.
 
         Raises:
-            ApiError: 409 it exists; 404 the source does not; 400 the source includes staging.
+            ApiError: 409 it exists, or a tag or a commit has its name; 404 the source does not
+                exist; 400 the source includes staging.
         """
         refs.check_branch(name)
-        repository.check_writable(force)
+        refs.check_ref(source)
         with self._store.database.writing() as connection:
+            self._check_no_commit(repository, name)
+            if self._store.find_tag(repository, name) is not None:
+                raise ApiError(409, f"tag ID {name}: conflict found")
+            repository.check_writable(force)
             try:
                 head = self._store.commit_id(repository, source)
             except NotFoundError as error:
@@ -158,6 +169,7 @@ class Catalog:
 
     def delete_branch(self, repository: Repository, name: str, *, force: bool) -> None:
         """Forget a branch and what is staged on it; its commits stay."""
+        refs.check_branch(name)
         repository.check_writable(force)
         if name == repository.default_branch:
             raise ApiError(403, "cannot delete repository default branch")
@@ -179,11 +191,18 @@ class Catalog:
         )
 
     def create_tag(self, repository: Repository, name: str, ref: str, *, force: bool) -> str:
-        """Name a commit for good. Its id. Raises ApiError 409 if the tag exists, 404, 400."""
+        """Name a commit for good; its id.
+
+        Raises:
+            ApiError: 409 the tag exists, or a branch or a commit has its name; 404; 400.
+        """
         refs.check_tag(name)
-        repository.check_writable(force)
         with self._store.database.writing() as connection:
+            if self._store.find_branch(repository, name) is not None:
+                raise ApiError(409, f"branch name {name}: conflict found")
+            self._check_no_commit(repository, name)
             target = self._store.commit_id(repository, ref)
+            repository.check_writable(force)
             added = connection.execute(
                 "INSERT OR IGNORE INTO tags (repository, name, target) VALUES (?, ?, ?)",
                 (repository.id, name, target),
@@ -194,9 +213,15 @@ class Catalog:
 
     def delete_tag(self, repository: Repository, name: str, *, force: bool) -> None:
         """Forget a tag; raises NotFoundError."""
+        refs.check_tag(name)
         repository.check_writable(force)
         with self._store.database.writing() as connection:
             self._store.tag(repository, name)
             connection.execute(
                 "DELETE FROM tags WHERE repository = ? AND name = ?", (repository.id, name)
             )
+
+    def _check_no_commit(self, repository: Repository, name: str) -> None:
+        """Raise ApiError 409 if a commit has this id: a full id always names the commit."""
+        if self._store.has_commit(repository, name):
+            raise ApiError(409, f"commit ID {name}: conflict found")

@@ -40,6 +40,11 @@ CREATE TABLE IF NOT EXISTS repositories (
     protection TEXT NOT NULL,
     metadata TEXT NOT NULL
 );
+CREATE TABLE IF NOT EXISTS namespaces (
+    name TEXT PRIMARY KEY
+) WITHOUT ROWID;
+INSERT OR IGNORE INTO namespaces SELECT rtrim(storage_namespace, '/') FROM repositories
+    WHERE NOT read_only;
 CREATE TABLE IF NOT EXISTS branches (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     repository INTEGER NOT NULL,

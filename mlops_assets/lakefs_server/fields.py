@@ -35,6 +35,11 @@ class Fields:
         """A text that must be there and not empty; raises InvalidError."""
         return self.text(name) or _refuse_missing(name)
 
+    def check_present(self, name: str) -> None:
+        """Raise InvalidError if a field is missing; it may be empty."""
+        if not self.holds(name):
+            _refuse_missing(name)
+
     def flag(self, name: str) -> bool:
         """True or false, false if missing; raises InvalidError if it is something else."""
         value = self._values.get(name)

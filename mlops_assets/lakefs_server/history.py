@@ -48,29 +48,33 @@ ReadCommit = Callable[[str], Commit]
 
 
 class Message(NamedTuple):
-    """What the maker of a commit says.
+    """What the maker of a commit says; metadata None where it says nothing of them.
 
     `dated_ns` is the time that it asks for, in nanoseconds since the epoch; the clock's if None.
     """
 
     text: str
     committer: str
-    metadata: dict[str, str]
+    metadata: dict[str, str] | None
     dated_ns: int | None = None
 
 
-def make(tree: str, parents: Sequence[Commit], message: Message) -> Commit:
+def make(
+    tree: str, parents: Sequence[Commit], message: Message, squashed: Sequence[Commit] = ()
+) -> Commit:
     """A commit, with its id. By the clock it is later than its parents, whatever the clock says.
 
     After one was set back by a day, the log gave the day before first, and content was told to be
-    of the commit that it had replaced.
+    of the commit that it had replaced. Those that it squashes are no parents of it, but count for
+    its generation, as in lakeFS.
     """
     ids = tuple(parent.id for parent in parents)
-    text, committer, metadata, dated_ns = message
+    text, committer, given, dated_ns = message
+    metadata = given or {}
     created_ns = dated_ns
     if created_ns is None:
         created_ns = max([time.time_ns(), *(parent.created_ns + 1 for parent in parents)])
-    generation = 1 + max((parent.generation for parent in parents), default=0)
+    generation = 1 + max((earlier.generation for earlier in (*parents, *squashed)), default=0)
     unnamed = Commit("", tree, ids, text, committer, metadata, created_ns, generation)
     return unnamed._replace(id=identity(unnamed))
 
@@ -89,7 +93,7 @@ def identity(commit: Commit) -> str:
 
 
 def log(
-    start: str, read: ReadCommit, *, first_parent: bool = False, since_ns: int = 0
+    start: str, read: ReadCommit, *, first_parent: bool = False, since_ns: int | None = None
 ) -> Iterator[Commit]:
     """Commits reachable from `start`, newest first; ties by id, highest first.
 
@@ -100,7 +104,7 @@ def log(
 
     def push(commit_id: str) -> None:
         commit = read(commit_id)
-        if commit.created_ns >= since_ns:
+        if since_ns is None or commit.created_ns >= since_ns:
             heapq.heappush(queue, (-commit.created_ns, _Descending(commit.id), commit))
 
     push(start)

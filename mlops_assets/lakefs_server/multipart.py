@@ -14,7 +14,6 @@ from mlops_assets.lakefs_server.errors import InvalidError
 
 _BOUNDARY = re.compile(r'boundary="?([^";]+)"?')
 _MOST_HEAD_BYTES = 64 << 10
-_DEFAULT_TYPE = "application/octet-stream"
 
 
 class FormField:
@@ -32,7 +31,7 @@ class FormField:
         match = _BOUNDARY.search(content_type)
         if match is None:
             raise InvalidError("multipart form without a boundary")
-        self._content_type = _DEFAULT_TYPE
+        self._content_type = ""
         self._field = field
         self._mark = b"\r\n--" + match.group(1).encode("latin-1")
         self._wanted = re.compile(rb'[; ]name="?' + re.escape(field.encode()) + rb'"?(;|\r|$)')
@@ -90,7 +89,7 @@ class FormField:
         if not self._found and self._wanted.search(head):
             self._found = self._inside = True
             kind = re.search(rb"(?i)content-type:[ \t]*([^\r\n]+)", head)
-            self._content_type = kind.group(1).decode("latin-1") if kind else _DEFAULT_TYPE
+            self._content_type = kind.group(1).decode("latin-1") if kind else ""
         self._buffer = rest
         self._step = self._pass_content
         return True

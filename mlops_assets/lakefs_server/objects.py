@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 from mlops_assets.lakefs_server import refs, tree
 from mlops_assets.lakefs_server.errors import ApiError, NotFoundError
@@ -17,6 +17,7 @@ from mlops_assets.lakefs_server.store import Branch, Page, Repository, Resolved,
 from mlops_assets.lakefs_server.tree import Difference, Entry
 
 _PAST_ALL = chr(0x10FFFF)
+_T = TypeVar("_T")
 
 Row = tuple[str, Entry]
 """A path and its object."""
@@ -26,11 +27,11 @@ Precondition = Callable[[Entry | None], bool]
 """Whether the object that a path holds, or None, allows another in its place."""
 
 
-class Listed(NamedTuple):
-    """A line of a listing: an object, or (entry None) a common prefix."""
+class Listed(NamedTuple, Generic[_T]):
+    """A line of a listing: something at a path, or (found None) a common prefix."""
 
     path: str
-    entry: Entry | None
+    found: _T | None
 
 
 class Objects:
@@ -44,13 +45,14 @@ class Objects:
         """The branch, if objects may be staged on it.
 
         Raises:
-            ApiError: 404 no such branch; 403 the branch is protected or the repository read-only.
+            ApiError: 404 no such branch; 403 the branch is protected or the repository read-only;
+                400 no branch can have that name.
         """
-        branch = self._store.branch(self._repository, name)
+        refs.check_branch(name)
         if refs.is_protected(name, self._repository.protection):
             raise ApiError(403, "cannot write to protected branch")
         self._repository.check_writable(force)
-        return branch
+        return self._store.branch(self._repository, name)
 
     def stage(
         self, branch: Branch, path: str, entry: Entry, condition: Precondition | None = None
@@ -121,7 +123,7 @@ class Objects:
             raise NotFoundError(f"path '{path}' not found")
         return entry
 
-    def listing(self, ref: str, page: Page, delimiter: str) -> list[Listed]:
+    def listing(self, ref: str, page: Page, delimiter: str) -> list[Listed[Entry]]:
         """One more than a page of objects and, with a delimiter, common prefixes, by path."""
         with self._store.database.reading() as connection:
             at = self._store.resolve(self._repository, ref)
@@ -131,22 +133,18 @@ class Objects:
                 committed = tree.scan(root, start, self._store.node)
                 return _overlay(committed, _staged(connection, at.staging, start))
 
-            return fold(rows_from, page, delimiter)
+            return fold(rows_from, page, delimiter, page.after)
 
-    def uncommitted(self, branch_name: str, page: Page) -> list[Difference]:
+    def uncommitted(self, branch_name: str, page: Page, delimiter: str) -> list[Listed[Difference]]:
         """One more than a page of what a branch's staging changes."""
-        start = max(page.prefix, page.after + "\x00" if page.after else "")
-        found: list[Difference] = []
         with self._store.database.reading() as connection:
             branch = self._store.branch(self._repository, branch_name)
             root = self._store.commit(self._repository, branch.head).tree
-            for path, entry in _staged(connection, branch.id, start):
-                if not path.startswith(page.prefix) or len(found) > page.amount:
-                    break
-                committed = tree.lookup(root, path, self._store.node)
-                if not tree.same(committed, entry):
-                    found.append(Difference(path, committed, entry))
-        return found
+
+            def rows_from(start: str) -> Iterator[Difference]:
+                return changes(connection, branch, root, self._store.node, start)
+
+            return fold_differences(rows_from, page, delimiter)
 
     def _entry(self, at: Resolved, path: str) -> Entry | None:
         if at.staging is not None:
@@ -163,28 +161,55 @@ class Objects:
         return tree.lookup(root, path, self._store.node)
 
 
-def fold(rows_from: Callable[[str], Iterator[Row]], page: Page, delimiter: str) -> list[Listed]:
+def changes(
+    connection: sqlite3.Connection, branch: Branch, root: str, read: tree.Read, start: str = ""
+) -> Iterator[Difference]:
+    """What is staged on a branch and differs from the tree of its head, from a path on."""
+    for path, entry in _staged(connection, branch.id, start):
+        committed = tree.lookup(root, path, read)
+        if not tree.same(committed, entry):
+            yield Difference(path, committed, entry)
+
+
+def fold(
+    rows_from: Callable[[str], Iterator[tuple[str, _T]]], page: Page, delimiter: str, start: str
+) -> list[Listed[_T]]:
     """One more than a page of rows, those that share a prefix up to the delimiter as one line.
 
     `rows_from(path)` gives rows from that path on: after a common prefix the listing goes on
-    behind it without reading what it holds.
+    behind it without reading what it holds. A page that begins inside of a folder (`after`) has
+    the folder again, as in lakeFS.
     """
-    found: list[Listed] = []
-    past = _PAST_ALL if delimiter and page.after.endswith(delimiter) else "\x00"
-    start: str | None = max(page.prefix, page.after + past if page.after else "")
-    while start is not None and len(found) <= page.amount:
-        rows, start = rows_from(start), None
-        for path, entry in rows:
+    found: list[Listed[_T]] = []
+    following: str | None = max(page.prefix, start)
+    while following is not None and len(found) <= page.amount:
+        rows, following = rows_from(following), None
+        for path, row in rows:
             if not path.startswith(page.prefix) or len(found) > page.amount:
                 break
             cut = path.find(delimiter, len(page.prefix)) if delimiter else -1
+            line = Listed(path, row) if cut < 0 else Listed(path[: cut + len(delimiter)], None)
+            if not page.after or line.path != page.after:
+                found.append(line)
             if cut >= 0:
-                common = path[: cut + len(delimiter)]
-                found.append(Listed(common, None))
-                start = common + _PAST_ALL
+                following = line.path + _PAST_ALL
                 break
-            found.append(Listed(path, entry))
     return found
+
+
+def fold_differences(
+    rows_from: Callable[[str], Iterator[Difference]], page: Page, delimiter: str
+) -> list[Listed[Difference]]:
+    """The same of differences. With a delimiter a page goes on behind all that begins as `after`.
+
+    That is lakeFS's way: of `a` and `ab` the second is lost behind a page that ends with the first.
+    """
+    past = _PAST_ALL if delimiter and page.after else ""
+
+    def by_path(start: str) -> Iterator[tuple[str, Difference]]:
+        return ((found.path, found) for found in rows_from(start))
+
+    return fold(by_path, page, delimiter, page.after + past)
 
 
 def staged_edits(connection: sqlite3.Connection, branch: int) -> dict[str, Entry | None]:

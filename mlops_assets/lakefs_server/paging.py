@@ -9,10 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from mlops_assets.lakefs_server.asgi import Request, Response, json_response
+from mlops_assets.lakefs_server.parameters import MOST
 from mlops_assets.lakefs_server.store import Page
-
-MOST = 1000
-"""The most results of one answer, whatever is asked for."""
 
 _DEFAULT = 100
 _T = TypeVar("_T")
@@ -20,9 +18,8 @@ _T = TypeVar("_T")
 
 def page_of(request: Request) -> Page:
     """The page a request asks for."""
-    amount = request.number("amount", _DEFAULT)
-    amount = MOST if amount < 0 or amount > MOST else amount or _DEFAULT
-    return Page(request.text("prefix"), request.text("after"), amount)
+    amount = int(request.text("amount", "0"))
+    return Page(request.text("prefix"), request.text("after"), amount if amount > 0 else _DEFAULT)
 
 
 def paged(

@@ -1,4 +1,4 @@
-"""Bytes that a client put down itself, until it links them to an object.
+"""Bytes that a client put down itself to link them to an object; a day later they are forgotten.
 
 Belongs here: noting and finding them by the token of their place. Does not: tokens and URLs
 (`signing`), staging the object (`objects`).
@@ -6,6 +6,7 @@ Belongs here: noting and finding them by the token of their place. Does not: tok
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from mlops_assets.lakefs_server.blobs import Blob
@@ -23,28 +24,24 @@ def remember(store: Store, token: str, blob: Blob) -> None:
 
 
 def find(store: Store, token: str, file: Path) -> Blob:
-    """What was put down under a token: by a signed URL, or as the file itself.
+    """What was put down under a token: as the file itself, or by a signed URL.
+
+    The file moves into the store, which owns it from then on: what a client does to the place
+    afterwards changes no object. Linking what was put down a second time does the same again.
 
     Raises:
         InvalidError: nothing was.
     """
+    if file.is_file() and not file.is_symlink():
+        with contextlib.suppress(FileNotFoundError):  # another request is linking it too
+            blob = store.blobs.take(file)
+            remember(store, token, blob)
+            return blob
     row = (
         store.database.connection()
         .execute("SELECT digest, size, etag FROM placements WHERE token = ?", (token,))
         .fetchone()
     )
-    if row is not None:
-        return Blob(*row)
-    if not file.is_file() or file.is_symlink():
+    if row is None:
         raise InvalidError("link address invalid: nothing was put down there")
-    try:
-        blob = store.blobs.take(file)
-    except FileNotFoundError:
-        raise InvalidError("link address invalid: somebody is linking it already") from None
-    remember(store, token, blob)
-    return blob
-
-
-def forget(store: Store, token: str) -> None:
-    """The bytes have been linked; a token is good for one object, once."""
-    store.database.connection().execute("DELETE FROM placements WHERE token = ?", (token,))
+    return Blob(*row)

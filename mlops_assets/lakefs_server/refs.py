@@ -13,12 +13,12 @@ from mlops_assets.lakefs_server.errors import InvalidError
 
 _REPOSITORY = re.compile(r"[a-z0-9][a-z0-9-]{2,62}")
 _BRANCH = re.compile(r"\w[-\w]*", re.ASCII)
-_TAG = re.compile(r"[^\s~^:?*\[\]\\@$\x00-\x20\x7f]+")
-_NAMESPACE = re.compile(r"[a-z][a-z0-9]*://.+")
+_TAG = re.compile(r"[^/^:?*\[\\\x00-\x20]+")
+_NAMESPACE = re.compile(r"(?:s3|gs|https?|mem|local|transient)://.+")
 _HASH = re.compile(r"[0-9a-fA-F]{1,64}")
+_SPACE = re.compile(r"\s", re.ASCII)
 _STEPS = re.compile(r"[0-9]{1,9}")  # Python refuses to read numbers of 4,300 digits and more
 _MODIFIER = re.compile(r"[~^@$][^~^@$]*")
-_LONGEST_NAME = 256
 _LONGEST_PATH = 1024
 
 
@@ -42,7 +42,7 @@ def parse_ref(text: str) -> RefExpression:
     Raises:
         InvalidError: there is no name, or a modifier is malformed.
     """
-    name = re.split(r"[~^@$]", text, maxsplit=1)[0]
+    name = re.split(r"[~^@$]", check_ref(text), maxsplit=1)[0]
     if not name:
         raise InvalidError(f"ref: invalid value: '{text}' names no branch, tag or commit")
     return RefExpression(name, tuple(map(_modifier, _MODIFIER.findall(text[len(name) :]))))
@@ -69,9 +69,16 @@ def check_repository(name: str) -> str:
     return name
 
 
+def check_ref(text: str) -> str:
+    """Return the reference, or raise InvalidError if it is empty or holds white space."""
+    if not text or _SPACE.search(text):
+        raise InvalidError(f"ref: invalid value: '{text}' is no reference")
+    return text
+
+
 def check_branch(name: str) -> str:
     """Return the name, or raise InvalidError where lakeFS would not accept it."""
-    if not _BRANCH.fullmatch(name) or len(name) > _LONGEST_NAME:
+    if not _BRANCH.fullmatch(name):
         raise InvalidError(
             f"branch id: invalid value: '{name}' (letters, digits, underscores and hyphens)"
         )
@@ -80,8 +87,8 @@ def check_branch(name: str) -> str:
 
 def check_tag(name: str) -> str:
     """Return the name, or raise InvalidError where lakeFS would not accept it."""
-    bad = ".." in name or "//" in name or name.startswith("/") or name.endswith(("/", ".", ".lock"))
-    if bad or not _TAG.fullmatch(name) or len(name) > _LONGEST_NAME:
+    bad = name == "@" or "@{" in name or ".." in name or name.endswith((".", ".lock"))
+    if bad or not _TAG.fullmatch(name):
         raise InvalidError(f"tag id: invalid value: '{name}'")
     return name
 

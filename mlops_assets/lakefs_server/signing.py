@@ -104,7 +104,12 @@ class Addresses:
         """A URL that allows one verb on one blob or place, and when it expires (s).
 
         It carries what is `told`, signed with the rest.
+
+        Raises:
+            InvalidError: the store hands out paths on this machine instead.
         """
+        if not self.pre_sign:
+            raise InvalidError("local adapter presigned URL: operation not supported")
         expiry = int(time.time()) + _LIFE_SECONDS
         signature = self._key.sign("url", verb, name, str(expiry), *told.values())
         query = urlencode({"expires": expiry, **told, "signature": signature})

@@ -61,10 +61,14 @@ class Branch(NamedTuple):
 
 
 class Resolved(NamedTuple):
-    """What a reference names: a commit, and a branch's staging area where that is included."""
+    """What a reference names: a commit, and a branch's staging area where that is included.
+
+    `only_staging` where the reference asks for the staging area (`branch$`), so is no commit.
+    """
 
     commit: str
     staging: int | None
+    only_staging: bool = False
 
 
 class Page(NamedTuple):
@@ -105,7 +109,8 @@ class Store:
         self.read_commit = lru_cache(_COMMITS_KEPT)(self._read_commit)
 
     def repository(self, name: str) -> Repository:
-        """Look a repository up by name; raises NotFoundError."""
+        """Look a repository up by name; raises NotFoundError, InvalidError if none has such."""
+        refs.check_repository(name)
         row = (
             self.database.connection()
             .execute("SELECT * FROM repositories WHERE name = ?", (name,))
@@ -116,8 +121,8 @@ class Store:
         return repository_of(row)
 
     def branch(self, repository: Repository, name: str) -> Branch:
-        """Look a branch up by name; raises NotFoundError."""
-        found = self.find_branch(repository, name)
+        """Look a branch up by name; raises NotFoundError, InvalidError if none can have it."""
+        found = self.find_branch(repository, refs.check_branch(name))
         if found is None:
             raise NotFoundError(f"branch '{name}' not found")
         return found
@@ -147,7 +152,14 @@ class Store:
             raise ApiError(423, f"branch '{branch.name}' moved meanwhile: try again")
 
     def tag(self, repository: Repository, name: str) -> str:
-        """The commit a tag names; raises NotFoundError."""
+        """The commit a tag names; raises NotFoundError, InvalidError if no tag can be named so."""
+        found = self.find_tag(repository, refs.check_tag(name))
+        if found is None:
+            raise NotFoundError(f"tag '{name}' not found")
+        return found
+
+    def find_tag(self, repository: Repository, name: str) -> str | None:
+        """The commit a tag names; None if there is no such tag."""
         row = (
             self.database.connection()
             .execute(
@@ -155,9 +167,14 @@ class Store:
             )
             .fetchone()
         )
-        if row is None:
-            raise NotFoundError(f"tag '{name}' not found")
-        return str(row[0])
+        return None if row is None else str(row[0])
+
+    def has_commit(self, repository: Repository, name: str) -> bool:
+        """Whether a commit has this very id."""
+        found = self.database.connection().execute(
+            "SELECT 1 FROM commits WHERE repository = ? AND id = ?", (repository.id, name)
+        )
+        return found.fetchone() is not None
 
     def commit(self, repository: Repository, commit_id: str) -> Commit:
         """Read a commit by its full id; raises NotFoundError."""
@@ -165,9 +182,10 @@ class Store:
 
     def commit_id(self, repository: Repository, ref: str) -> str:
         """The commit a reference names; raises NotFoundError, InvalidError for `branch$`."""
-        if ref.endswith("$"):
+        found = self.resolve(repository, ref)
+        if found.only_staging:
             raise InvalidError("reference to staging area with $ is not a commit")
-        return self.resolve(repository, ref).commit
+        return found.commit
 
     def resolve(self, repository: Repository, ref: str) -> Resolved:
         """What a reference expression names.
@@ -176,57 +194,48 @@ class Store:
         of a commit id. A plain branch includes what is staged on it; `branch@` does not.
 
         Raises:
-            ApiError: 404 nothing has that name; 400 the expression is malformed or ambiguous.
+            ApiError: 404 nothing has that name, or several commits begin with it; 400 the
+                expression is malformed.
         """
         name, modifiers = refs.parse_ref(ref)
         commit_id, staging = self._resolve_name(repository, name)
         if not modifiers:
             return Resolved(commit_id, staging)
-        if any(modifier.kind in "@$" for modifier in modifiers):
-            if staging is None or len(modifiers) != 1:
-                raise InvalidError(f"ref: invalid value: '{ref}': @ and $ follow a branch only")
-            return Resolved(commit_id, staging if modifiers[0].kind == "$" else None)
+        if len(modifiers) == 1 and modifiers[0].kind in "@$" and staging is not None:
+            only_staging = modifiers[0].kind == "$"
+            return Resolved(commit_id, staging if only_staging else None, only_staging)
         for kind, steps in modifiers:
-            if kind == "~":
-                for _ in range(steps):
-                    commit_id = self._parent(repository, commit_id, 1, ref)
-            elif steps > 0:
-                commit_id = self._parent(repository, commit_id, steps, ref)
+            if kind in "@$":
+                raise InvalidError(f"ref: invalid value: '{ref}': @ and $ follow a branch only")
+            numbers = [1] * steps if kind == "~" else [steps] if steps else []
+            for number in numbers:
+                parents = self.commit(repository, commit_id).parents
+                if number > len(parents):
+                    problem = f"ref: invalid value: '{ref}': there is no parent {number}"
+                    raise NotFoundError(problem) if kind == "~" else InvalidError(problem)
+                commit_id = parents[number - 1]
         return Resolved(commit_id, None)
 
-    def _parent(self, repository: Repository, commit_id: str, number: int, ref: str) -> str:
-        parents = self.commit(repository, commit_id).parents
-        if not parents:
-            raise NotFoundError(f"'{ref}' not found: it goes back beyond the first commit")
-        if number > len(parents):
-            raise InvalidError(f"ref: invalid value: '{ref}': there is no parent {number}")
-        return parents[number - 1]
-
     def _resolve_name(self, repository: Repository, name: str) -> tuple[str, int | None]:
-        connection = self.database.connection()
-        if len(name) == 64 and refs.is_hash(name):
-            full = connection.execute(
-                "SELECT id FROM commits WHERE repository = ? AND id = ?", (repository.id, name)
-            ).fetchone()
-            if full is not None:
-                return full[0], None
+        if len(name) == 64 and self.has_commit(repository, name):
+            return name, None
         branch = self.find_branch(repository, name)
         if branch is not None:
             return branch.head, branch.id
-        tag = connection.execute(
-            "SELECT target FROM tags WHERE repository = ? AND name = ?", (repository.id, name)
-        ).fetchone()
+        tag = self.find_tag(repository, name)
         if tag is not None:
-            return tag[0], None
+            return tag, None
         if refs.is_hash(name):
-            begins = connection.execute(
-                "SELECT id FROM commits WHERE repository = ? AND id >= ? AND id < ? LIMIT 2",
-                (repository.id, name.lower(), name.lower() + "g"),
-            ).fetchall()
+            begins = (
+                self.database.connection()
+                .execute(
+                    "SELECT id FROM commits WHERE repository = ? AND id >= ? AND id < ? LIMIT 2",
+                    (repository.id, name, name + "g"),
+                )
+                .fetchall()
+            )
             if len(begins) == 1:
                 return begins[0][0], None
-            if begins:
-                raise InvalidError(f"ref: invalid value: '{name}' begins several commit ids")
         raise NotFoundError(f"reference '{name}' not found")
 
     def _read_commit(self, repository: int, commit_id: str) -> Commit:
@@ -275,7 +284,12 @@ def read_body(connection: sqlite3.Connection, node: str) -> bytes:
 
 
 def protection_etag(repository: Repository) -> str:
-    """A name for the present branch protection rules, to change them only if nobody else did."""
+    """A name for the branch protection rules, to change them only if nobody else did; "" for none.
+
+    That there are none is a state to insist on too, as `If-Match` with an empty value.
+    """
+    if not repository.protection:
+        return ""
     return tree.fingerprint(json.dumps(repository.protection).encode())
 
 

@@ -36,12 +36,16 @@ _ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 class Entry(NamedTuple):
-    """An object: its blob, size in bytes, MD5 hex, write time (s), content type, user metadata."""
+    """An object: its blob, size in bytes, MD5 hex, write time (s), content type, user metadata.
+
+    The time has its fraction, though clients see whole seconds: content that was written again is
+    another row then, as it lies at another address in lakeFS, and a merge of it is no empty one.
+    """
 
     digest: str
     size: int
     etag: str
-    mtime: int
+    mtime: float
     content_type: str
     metadata: dict[str, str]
 
@@ -99,11 +103,15 @@ class Node:
 
 
 class Difference(NamedTuple):
-    """A path whose object differs between two trees; None means it does not exist there."""
+    """A path whose object differs between two trees; None means it does not exist there.
+
+    `conflict` where a third tree, from which both come, has another object there than either.
+    """
 
     path: str
     left: Entry | None
     right: Entry | None
+    conflict: bool = False
 
 
 Read = Callable[[str], Node]

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Mapping
-from itertools import islice
 from typing import NamedTuple
 
-from mlops_assets.lakefs_server import history, objects, refs, tree
+from mlops_assets.lakefs_server import history, merge, objects, refs, tree
 from mlops_assets.lakefs_server.errors import ApiError, InvalidError
 from mlops_assets.lakefs_server.history import Commit, Message
-from mlops_assets.lakefs_server.merge import STRATEGIES, three_way
+from mlops_assets.lakefs_server.merge import STRATEGIES
+from mlops_assets.lakefs_server.objects import Listed
 from mlops_assets.lakefs_server.store import Branch, Page, Repository, Store, add_commit
 from mlops_assets.lakefs_server.tree import Difference, Entry
 
@@ -30,10 +30,10 @@ class MergeOptions(NamedTuple):
 
 
 class Change(NamedTuple):
-    """A commit seen as a change from one of its parents, counted from 1; 0 for the only one."""
+    """A commit seen as a change from one of its parents, counted from 1; None for the only one."""
 
     ref: str
-    parent_number: int = 0
+    parent_number: int | None = None
 
 
 class LogQuery(NamedTuple):
@@ -41,7 +41,7 @@ class LogQuery(NamedTuple):
 
     after: str = ""
     first_parent: bool = False
-    since_ns: int = 0
+    since_ns: int | None = None
     stop_at: str = ""
     paths: tuple[str, ...] = ()
     prefixes: tuple[str, ...] = ()
@@ -68,10 +68,10 @@ class Versions:
         with self._store.database.writing() as connection:
             branch = self._store.branch(self._repository, branch_name)
             parent = self._read(branch.head)
+            read = self._store.node
             edits = {
-                path: entry
-                for path, entry in objects.staged_edits(connection, branch.id).items()
-                if not tree.same(tree.lookup(parent.tree, path, self._store.node), entry)
+                change.path: change.right
+                for change in objects.changes(connection, branch, parent.tree, read)
             }
             if not edits and not allow_empty:
                 raise InvalidError("commit: no changes")
@@ -89,20 +89,22 @@ class Versions:
             ApiError: 409 with the API's MergeResult body on a conflict; 400 the branch has staged
                 changes, or there is nothing to merge and the options do not allow that; 404.
         """
-        self._repository.check_writable(options.force)
+        refs.check_branch(branch_name)
+        refs.check_ref(source_ref)
         if options.strategy not in STRATEGIES:
-            raise InvalidError("invalid merge strategy")
+            raise InvalidError("argument strategy: invalid value")
+        self._repository.check_writable(options.force)
         with self._store.database.writing() as connection:
             branch = self._clean_branch(connection, branch_name)
-            source = self._read(self._store.resolve(self._repository, source_ref).commit)
+            source = self._read(self._store.commit_id(self._repository, source_ref))
             destination = self._read(branch.head)
             base = self._merge_base(source, destination)
             if base.tree == source.tree and not (options.force or options.allow_empty):
-                raise InvalidError("no changes")
+                raise InvalidError(f"update branch {branch_name}: no changes")
             root = source.tree
             # Where the branch has not moved, nothing can conflict and nothing needs comparing.
             if destination.tree != base.tree:
-                outcome = three_way(
+                outcome = merge.three_way(
                     base.tree, source.tree, destination.tree, self._store.node, options.strategy
                 )
                 if outcome.conflicts:
@@ -111,12 +113,15 @@ class Versions:
             said = message._replace(
                 text=message.text or f"Merge '{source_ref}' into '{branch_name}'",
                 metadata={
-                    **message.metadata,
+                    **(message.metadata or {}),
                     ".lakefs.merge.strategy": STRATEGIES[options.strategy],
                 },
             )
-            parents = [destination] if options.squash else [destination, source]
-            return self._advance(connection, branch, history.make(root, parents, said))
+            if options.squash:
+                made = history.make(root, [destination], said, squashed=[source])
+            else:
+                made = history.make(root, [destination, source], said)
+            return self._advance(connection, branch, made)
 
     def revert(
         self, branch_name: str, change: Change, message: Message, *, allow_empty: bool, force: bool
@@ -124,19 +129,23 @@ class Versions:
         """Undo a commit on a branch with a new commit.
 
         Raises:
-            ApiError: 409 a later commit changed the same object; 400 the branch has staged
-                changes, a merge commit without a parent number, or nothing to undo; 403; 404.
+            ApiError: 409 a later commit changed the same object, or a merge commit without a
+                parent number; 400 the branch has staged changes, or nothing to undo; 403; 404.
         """
-        self._check_committable(branch_name, force=force)
+        number = change.parent_number or 0
+        if number < 0:
+            raise InvalidError("argument parentNumber: invalid value: it is negative")
         with self._store.database.writing() as connection:
+            undone = self._changing(branch_name, change, force=force)
+            if len(undone.parents) > 1 and number == 0:
+                raise ApiError(409, "must specify 1-based parent number for reverting merge commit")
+            before = self._parent_tree(undone, number) if undone.parents or number else tree.EMPTY
             branch = self._clean_branch(connection, branch_name)
-            undone = self._read(self._store.commit_id(self._repository, change.ref))
-            before = self._tree_before(undone, change, "reverting")
             head = self._read(branch.head)
-            root = self._apply(connection, undone.tree, before, head.tree)
+            root = self._apply(connection, undone.tree, before, head.tree, allow_empty=allow_empty)
             if root == head.tree and not allow_empty:
-                raise InvalidError("no changes")
-            said = message._replace(text=message.text or f"Revert {undone.id}")
+                raise InvalidError("update branch: no changes")
+            said = message._replace(text=message.text or f"Revert {change.ref}")
             return self._advance(connection, branch, history.make(root, [head], said))
 
     def cherry_pick(
@@ -145,20 +154,28 @@ class Versions:
         """Make a commit's changes again on a branch.
 
         Raises:
-            ApiError: 409 the branch changed the same object; 400 the branch has staged changes or
-                a merge commit without a parent number; 403; 404.
+            ApiError: 409 the branch changed the same object; 400 the branch has staged changes, a
+                merge commit without a parent number, or no changes; 403; 404.
         """
-        self._check_committable(branch_name, force=force)
+        number = change.parent_number
+        if number is not None and number <= 0:
+            raise InvalidError(
+                "argument parentNumber: value should be greater than 0: invalid value"
+            )
         with self._store.database.writing() as connection:
+            picked = self._changing(branch_name, change, force=force)
+            if len(picked.parents) > 1 and number is None:
+                raise InvalidError(
+                    "must specify 1-based parent number for cherry-picking merge commit"
+                )
+            before = self._parent_tree(picked, number or 1)
             branch = self._clean_branch(connection, branch_name)
-            picked = self._read(self._store.commit_id(self._repository, change.ref))
-            before = self._tree_before(picked, change, "cherry-picking")
             head = self._read(branch.head)
             root = self._apply(connection, before, picked.tree, head.tree)
             said = message._replace(
                 text=message.text or picked.message,
                 metadata={
-                    **(message.metadata or picked.metadata),
+                    **(picked.metadata if message.metadata is None else message.metadata),
                     "cherry-pick-origin": picked.id,
                     "cherry-pick-committer": picked.committer,
                 },
@@ -166,45 +183,56 @@ class Versions:
             return self._advance(connection, branch, history.make(root, [head], said))
 
     def hard_reset(self, branch_name: str, ref: str, *, force: bool) -> None:
-        """Point a branch at another commit; raises ApiError 400 if anything is staged on it."""
+        """Point a branch at another commit. What is staged on it stays so, as in lakeFS."""
+        refs.check_ref(ref)
         self._check_committable(branch_name, force=force)
         with self._store.database.writing() as connection:
-            branch = self._clean_branch(connection, branch_name)
+            branch = self._store.branch(self._repository, branch_name)
             head = self._store.commit_id(self._repository, ref)
             self._store.move_head(connection, branch, head)
 
     def merge_base(self, source_ref: str, destination_ref: str) -> tuple[Commit, Commit, Commit]:
         """(source, destination, base) commits of a merge that is not made."""
-        source = self._read(self._store.resolve(self._repository, source_ref).commit)
-        destination = self._read(self._store.resolve(self._repository, destination_ref).commit)
+        source = self._read(self._store.commit_id(self._repository, source_ref))
+        destination = self._read(self._store.commit_id(self._repository, destination_ref))
         return source, destination, self._merge_base(source, destination)
 
-    def diff(self, left_ref: str, right_ref: str, page: Page, kind: str) -> list[Difference]:
-        """One more than a page of differences between references.
+    def merge_preview(
+        self, left_ref: str, right_ref: str, page: Page, delimiter: str
+    ) -> list[Listed[Difference]]:
+        """One more than a page of what merging the right side into the left would change there."""
+        with self._store.database.reading():
+            right, left, base = self.merge_base(right_ref, left_ref)
+            read = self._store.node
 
-        `three_dot`: what the right side's commits changed since the merge base. `two_dot`: how
-        the right side, with what is staged on it, differs from the left side's commit.
+            def rows_from(start: str) -> Iterator[Difference]:
+                return merge.changes(base.tree, right.tree, left.tree, read, start, page.prefix)
+
+            return objects.fold_differences(rows_from, page, delimiter)
+
+    def diff(
+        self, left_ref: str, right_ref: str, page: Page, delimiter: str
+    ) -> list[Listed[Difference]]:
+        """One more than a page of how the right side differs from the left side's commit.
+
+        `branch$` on the right includes what is staged there.
         """
-        if kind not in ("two_dot", "three_dot"):
-            raise InvalidError(f"unknown diff type '{kind}': use two_dot or three_dot")
-        start = max(page.prefix, page.after + "\x00" if page.after else "")
         with self._store.database.reading() as connection:
-            left = self._read(self._store.resolve(self._repository, left_ref).commit)
+            left = self._read(self._store.commit_id(self._repository, left_ref))
             right = self._store.resolve(self._repository, right_ref)
-            commit = self._read(right.commit)
-            root = commit.tree
+            root = self._read(right.commit).tree
             added: Mapping[str, tree.Made] = {}
-            if kind == "three_dot":
-                left = self._merge_base(commit, left)
-            elif right.staging is not None:
+            if right.only_staging and right.staging is not None:
                 edits = objects.staged_edits(connection, right.staging)
                 root, added = tree.change(root, edits, self._store.node)
 
             def read(name: str) -> tree.Node:
                 return added[name].node if name in added else self._store.node(name)
 
-            found = tree.difference(left.tree, root, read, start, page.prefix)
-            return list(islice(found, page.amount + 1))
+            def rows_from(start: str) -> Iterator[Difference]:
+                return tree.difference(left.tree, root, read, start, page.prefix)
+
+            return objects.fold_differences(rows_from, page, delimiter)
 
     def log(self, ref: str, query: LogQuery) -> Iterator[Commit]:
         """Commits reachable from a reference, newest first.
@@ -212,9 +240,9 @@ class Versions:
         With `paths` or `prefixes`, only commits that changed one of them; merge commits and the
         first commit are skipped then, as lakeFS does. `stop_at` is the last commit given.
         """
+        start = self._store.commit_id(self._repository, ref)
         stop = self._store.commit_id(self._repository, query.stop_at) if query.stop_at else ""
         after = self._store.commit_id(self._repository, query.after) if query.after else ""
-        start = self._store.resolve(self._repository, ref).commit
         walk = history.log(
             start, self._read, first_parent=query.first_parent, since_ns=query.since_ns
         )
@@ -244,16 +272,18 @@ class Versions:
         return self._store.commit(self._repository, commit_id)
 
     def _check_committable(self, branch_name: str, *, force: bool) -> None:
-        self._store.branch(self._repository, branch_name)
+        refs.check_branch(branch_name)
         if refs.is_protected(branch_name, self._repository.protection):
             raise ApiError(403, "cannot commit to protected branch")
         self._repository.check_writable(force)
 
     def _clean_branch(self, connection: sqlite3.Connection, name: str) -> Branch:
+        """The branch, if what is staged on it changes nothing; that is forgotten."""
         branch = self._store.branch(self._repository, name)
-        staged = connection.execute("SELECT 1 FROM staging WHERE branch = ? LIMIT 1", (branch.id,))
-        if staged.fetchone() is not None:
-            raise InvalidError(f"{name}: uncommitted changes (dirty branch)")
+        root = self._read(branch.head).tree
+        if next(objects.changes(connection, branch, root, self._store.node), None) is not None:
+            raise InvalidError("uncommitted changes (dirty branch)")
+        connection.execute("DELETE FROM staging WHERE branch = ?", (branch.id,))
         return branch
 
     def _merge_base(self, source: Commit, destination: Commit) -> Commit:
@@ -262,31 +292,44 @@ class Versions:
             raise InvalidError("no merge base: the two share no commit")
         return base
 
-    def _tree_before(self, commit: Commit, change: Change, doing: str) -> str:
-        if len(commit.parents) > 1 and change.parent_number <= 0:
-            raise InvalidError(f"must specify 1-based parent number for {doing} merge commit")
-        if not commit.parents:
-            return tree.EMPTY
-        number = max(change.parent_number, 1)
+    def _changing(self, branch_name: str, change: Change, *, force: bool) -> Commit:
+        """The commit to undo or to make again on a branch, protected or not."""
+        refs.check_branch(branch_name)
+        refs.check_ref(change.ref)
+        self._repository.check_writable(force)
+        return self._read(self._store.commit_id(self._repository, change.ref))
+
+    def _parent_tree(self, commit: Commit, number: int) -> str:
+        number = max(number, 1)
         if number > len(commit.parents):
             raise InvalidError(
-                f"given commit does not have the given parent number: parent {number}"
+                f"parent {number}: given commit does not have the given parent number"
             )
         return self._read(commit.parents[number - 1]).tree
 
     def _apply(
-        self, connection: sqlite3.Connection, base: str, source: str, destination: str
+        self,
+        connection: sqlite3.Connection,
+        base: str,
+        source: str,
+        destination: str,
+        *,
+        allow_empty: bool = False,
     ) -> str:
-        outcome = three_way(base, source, destination, self._store.node)
+        if base == source and not allow_empty:
+            raise InvalidError("update branch: no changes")
+        if base == destination:
+            return source
+        outcome = merge.three_way(base, source, destination, self._store.node)
         if outcome.conflicts:
-            raise ApiError(409, "conflict found")
+            raise ApiError(409, "update branch: conflict found")
         return self._change(connection, destination, outcome.edits)
 
     def _change(
         self, connection: sqlite3.Connection, root: str, edits: Mapping[str, Entry | None]
     ) -> str:
         """Write the changed tree inside the caller's transaction; its name."""
-        if not edits:
+        if not edits and root != tree.EMPTY:
             return root
         written = tree.change(root, edits, self._store.node)
         self._store.add_nodes(connection, written.nodes)

@@ -2,6 +2,7 @@
 
 import ast
 import copy
+import importlib
 import os
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from mlops_assets.components import code_version as code_versions
 from mlops_assets.components import dbt_manifest
 from mlops_assets.components.code_version import code_version
 from mlops_assets.components.dbt_code_version import ProjectCode
-from mlops_assets.components.dbt_warehouse import WarehouseTranslator
+from mlops_assets.components.dbt_translator import WarehouseTranslator
 from mlops_assets.components.environment import environment
 from mlops_assets.components.ml_problem import MlProblem
 from mlops_assets.components.raw_table import raw_table
@@ -239,6 +240,23 @@ def test_every_file_of_a_package_counts(tmp_path: Path, monkeypatch: pytest.Monk
         code_versions._source.cache_clear()  # a process sees one state of the files
         seen.add(code_version("styled"))
     assert len(seen) == 2
+
+
+@pytest.mark.parametrize("change", ["edited", "removed", "imported before"])
+def test_a_module_that_is_edited_before_its_first_import_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    module = tmp_path / "imported_late.py"
+    module.write_text("answer = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(code_versions, "_counted", {})
+    code_versions._source.cache_clear()
+    code_version("imported_late")
+    assert code_versions.edited_since() == []
+    if change == "imported before":
+        monkeypatch.setitem(sys.modules, "imported_late", importlib.import_module("imported_late"))
+    module.unlink() if change == "removed" else module.write_text("answer = 2\n")
+    assert code_versions.edited_since() == ([] if change == "imported before" else [module])
 
 
 def test_a_module_that_is_missing_has_no_code_version() -> None:

@@ -251,3 +251,29 @@ def test_an_edit_after_the_project_was_loaded_changes_no_build(
         edited.write_text(before)
     assert statuses(outcome) == CHECKED
     assert rows == ROWS
+
+
+def test_a_project_that_was_edited_is_what_it_was_also_where_its_copy_is_gone(
+    building: Building, parsed: Path
+) -> None:
+    edited = parsed / "dbt_project/models/one.sql"
+    prepared = dbt_manifest.prepared(parsed / "dbt_project")
+    try:
+        edited.write_text("select 100 as n, 'edited' as zone")
+        shutil.rmtree(prepared)
+        assert dbt_manifest.prepared(parsed / "dbt_project") == prepared
+        assert building()[1] == ROWS
+    finally:
+        edited.write_text(MODEL)
+
+
+@pytest.mark.parametrize("folder", ["../shared", "/shared"])
+def test_a_project_that_reads_a_folder_outside_of_it_is_refused(
+    home: Path, tmp_path: Path, folder: str
+) -> None:
+    files = {**FILES, "dbt_project.yml": f"{PROJECT_FILE}model-paths: [models, {folder}]\n"}
+    with pytest.raises(
+        dg.DagsterInvalidDefinitionError,
+        match=rf"dbt_project/dbt_project\.yml: model-paths names {folder}, which is outside",
+    ):
+        dbt_manifest.load(write(files, tmp_path / "dbt_project"))

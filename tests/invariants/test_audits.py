@@ -8,6 +8,7 @@ import pytest
 from installation import MARTS, Installation, reading
 from small_source import Row, small_source
 
+from mlops_assets.components import code_version as code_versions
 from mlops_assets.components import dbt_build, dbt_manifest, dbt_runner
 from mlops_assets.components.dbt_build import BuildOutcome, NodeOutcome
 from mlops_assets.lake import Partition, TablePartition
@@ -99,6 +100,20 @@ def test_a_build_that_lacks_the_result_of_a_check_is_not_published(
     assert "and 12 more, which had to run" in failure(result)
     assert built.lake.head() == head
     assert result.asset_materializations_for_node("marts") == []
+
+
+def test_code_that_was_edited_after_the_definitions_were_loaded_publishes_nothing(
+    built: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head = built.lake.head()
+    late = tmp_path / "imported_late.py"
+    late.write_text("answer = 2")
+    monkeypatch.setitem(code_versions._counted, late, "the digest of its earlier text")
+
+    result = built.materialize(["raw/flights"], DAY)
+
+    assert f"{late} was edited after this process loaded the definitions" in failure(result)
+    assert built.lake.head() == head
 
 
 def test_a_model_that_writes_no_file_of_a_partition_is_not_published(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from clients import Raw, client_of
+from clients import PlainLake, Raw, client_of
 from lakefs.repository import Repository
 
 from mlops_assets.lakefs_server import EmbeddedServer, Endpoint
@@ -43,3 +43,8 @@ def new_repository(endpoint: Endpoint) -> Callable[[], Repository]:
 @pytest.fixture
 def repository(new_repository: Callable[[], Repository]) -> Repository:
     return new_repository()
+
+
+@pytest.fixture
+def lake(repository: Repository, raw: Raw) -> PlainLake:
+    return PlainLake(raw, repository.id)

@@ -150,13 +150,15 @@ def test_an_unchanged_object_is_not_sent_again(repository: Repository, raw: Raw)
 @pytest.mark.parametrize(
     ("header", "span"),
     [
-        ("", None),
         ("bytes=0-", (0, 10)),
         ("bytes=2-4", (2, 5)),
         ("bytes=2-99", (2, 10)),
         ("bytes=-3", (7, 10)),
         ("bytes=-30", (0, 10)),
         ("bytes=4-2", None),
+        ("bytes=-0", None),
+        ("bytes=-", None),
+        ("bytes=10-", None),
         ("bytes=0-1,3-4", None),
     ],
 )

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mlops_assets.lakefs_server import merge, tree
-from mlops_assets.lakefs_server.tree import EMPTY, Entry
+from mlops_assets.lakefs_server.tree import EMPTY, Difference, Entry
 
 PATHS = st.integers(0, 120).map(lambda number: f"t/{number:03d}")
 ENTRIES = st.integers(0, 3).map(lambda number: entry(str(number)))
@@ -92,7 +92,7 @@ def test_a_comparison_finds_exactly_what_differs(
     right = nodes.change(left, edits)
     after = edited(objects, edits)
     expected = [
-        (path, objects.get(path), after.get(path))
+        Difference(path, objects.get(path), after.get(path))
         for path in sorted({*objects, *after})
         if objects.get(path) != after.get(path)
     ]

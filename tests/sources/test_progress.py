@@ -105,3 +105,12 @@ def test_progress_is_kept_as_json() -> None:
     progress = Progress(1, "a", 2, frozenset({"x"}), frozenset({"a", "t/2013-01-01"}))
     assert json.loads(progress.text)[:4] == [1, "a", 2, ["x"]]
     assert Progress.from_text(progress.text) == progress
+
+
+def test_what_a_store_gives_no_time_is_taken_once_for_each_of_its_states() -> None:
+    progress, told = Progress(), []
+    for look, state in enumerate(["old", "old", "new", "new", "old"]):
+        there = [Item(0, "planes", state), Item(10**15, "t/2013-02-20", "")]
+        taken, _, progress = progress.take(there, now=10**18 + look * 10**15, limit=9)
+        told.append([one.fingerprint for one in taken if one.name == "planes"])
+    assert told == [["old"], [], ["new"], [], ["old"]]

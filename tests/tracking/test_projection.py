@@ -109,7 +109,7 @@ def test_no_variable_of_mlflows_sends_a_model_elsewhere(
         hostile.setenv("MLFLOW_RUN_ID", "0" * 32)
         [published] = publish_models(lake, {MAY: 1})
         tracking.record_model(lake, published)
-    assert list(shown(folder)["versions"]) == [("toy.JFK", "1")]
+    assert list(shown(folder)["versions"]) == [("toy.JFK", 1)]
     assert not (tmp_path / "elsewhere.db").exists()
 
 
