@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from http import HTTPStatus
+from http.client import IncompleteRead
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,8 @@ FEW_PARTITIONS = 16
 METADATA_KEY = "manifest"
 FILES_AT_ONCE = 8
 """So many files are hashed or downloaded at once; both leave the interpreter to others."""
+
+_NO_BYTES = (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
 
 REMEDY = (
     "run `mlops-assets doctor --repair`, materialize the partition again, or restore the store "
@@ -297,15 +300,22 @@ class Snapshot:
         from lakefs.exceptions import ServerException
 
         content: Any
-        with self.lake.errors():
-            place = self._reference.object(f"{key.folder}{file.name}")
-            try:
+        try:
+            with self.lake.errors():
+                place = self._reference.object(f"{key.folder}{file.name}")
                 content = place.reader("rb", pre_sign=self.lake.pre_signed).read()
-            except ServerException as error:
-                # The server knows the object, and its storage, or a signed link, not the bytes.
-                if error.status_code not in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
-                    raise
+        except LakeError as error:
+            cause = error.__cause__
+            # The server knows the object, and its storage, or a signed link, not the bytes.
+            if isinstance(cause, ServerException) and cause.status_code in _NO_BYTES:
                 raise self._missing(key, file) from error
+            # The server tells the size that it knows, and its storage ends before that.
+            if not any(isinstance(found, IncompleteRead) for found in _reasons(cause)):
+                raise
+            raise LakeError(
+                f"{key.folder}{file.name} at commit {self.commit[:12]} ends before its {file.size} "
+                f"bytes on the server: its bytes are damaged; {REMEDY}"
+            ) from error
         self._require_same(key, file, copies.digest(content))
         return bytes(content)
 
@@ -321,3 +331,10 @@ class Snapshot:
                 f"{key.folder}{file.name} at commit {self.commit[:12]} has SHA-256 {digest[:12]}… "
                 f"where its manifest names {file.sha256[:12]}…: its bytes are damaged; {REMEDY}"
             )
+
+
+def _reasons(error: BaseException | None) -> Iterator[object]:
+    """What a failed request came from, as urllib3 nests it."""
+    yield error
+    reason = getattr(error, "reason", error)
+    yield from getattr(reason, "args", ())

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 from command_line import Ended, State
+from damage import overwrite
 
 from mlops_assets.cli import installation_checks
 from mlops_assets.cli.installation_checks import locked_versions
-from mlops_assets.cli.lake_checks import missing_files, sample
-from mlops_assets.lake import File, Lake, Manifest, Partition
+from mlops_assets.cli.lake_checks import sample
+from mlops_assets.lake import Lake, Partition
 
 
 def checks(ended: Ended) -> dict[str, dict[str, Any]]:
@@ -42,8 +43,8 @@ def test_a_file_with_other_bytes_is_found_and_ends_the_command_with_1(
     found = checks(ended)["tables"]
     assert not found["ok"]
     assert "raw/airlines/" in found["sentence"]
-    assert "other bytes than its manifest says" in found["sentence"]
-    assert found["remedy"]
+    assert "its bytes are damaged" in found["sentence"]
+    assert "doctor --repair" in found["remedy"]
     shown = command("doctor", "--deep", MLOPS_HOME=own_state).out
     assert "PROBLEM  tables" in shown
     assert f"→ {found['remedy']}" in shown
@@ -114,14 +115,15 @@ def test_a_locks_packages_for_other_systems_are_not_asked_for() -> None:
     assert locked_versions(lock) == {"a": "1.0", "c": "3.0"}
 
 
-def test_a_file_that_is_missing_or_of_another_size_is_named() -> None:
-    manifest = Manifest(
-        tuple(File(name, "0" * 64, size) for name, size in [("a", 1), ("b", 2), ("c", 3)])
-    )
-    assert missing_files("t", manifest, {"t/a": 1, "t/b": 9}) == [
-        "t/b has 9 bytes where its manifest says 2.",
-        "t/c is missing.",
-    ]
+def test_a_file_cut_short_is_found_without_reading_all_bytes(
+    own_state: Path, command: Callable[..., Ended], lake_of: Callable[[Path], Lake]
+) -> None:
+    airlines = lake_of(own_state).snapshot().require("raw/airlines", [Partition()])
+    (blob,) = lake_of(own_state).snapshot().files(list(airlines.values()))
+    overwrite(blob, blob.read_bytes()[:-1])
+    found = checks(command("doctor", "--json", MLOPS_HOME=own_state))["tables"]
+    assert "raw/airlines/" in found["sentence"]
+    assert "bytes where its manifest names" in found["sentence"]
 
 
 def test_a_sample_is_spread_over_all_and_the_same_each_time() -> None:
