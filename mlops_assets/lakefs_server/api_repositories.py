@@ -128,7 +128,7 @@ class RepositoryApi:
         if not isinstance(rules, list) or not all(isinstance(rule, dict) for rule in rules):
             raise InvalidError("branch protection: give a list of rules with a pattern each")
         patterns = [Fields(rule).required("pattern") for rule in rules]
-        expected = request.header("if-match").strip('"') if b"if-match" in request.headers else None
+        expected = request.header("if-match").strip('"') or None
         self._catalog.protect(name, list(dict.fromkeys(patterns)), expected)
         return Response(204)
 

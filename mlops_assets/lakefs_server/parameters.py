@@ -31,8 +31,8 @@ def check(query: Mapping[str, Sequence[str]], headers: Mapping[bytes, bytes]) ->
                 raise InvalidError(f"Invalid format for parameter {name}: multiple values")
             for value in values:
                 _check_value(name, value)
-    for header, name in ((b"if-none-match", "If-None-Match"), (b"range", "Range")):
-        if headers.get(header) == b"":
+    for name in ("If-Match", "If-None-Match", "Range"):
+        if headers.get(name.lower().encode()) == b"":
             raise _refusal(name, "header", "empty value is not allowed")
 
 

@@ -284,10 +284,7 @@ def read_body(connection: sqlite3.Connection, node: str) -> bytes:
 
 
 def protection_etag(repository: Repository) -> str:
-    """A name for the branch protection rules, to change them only if nobody else did; "" for none.
-
-    That there are none is a state to insist on too, as `If-Match` with an empty value.
-    """
+    """A name for the branch protection rules, to change them only if nobody else did; or ""."""
     if not repository.protection:
         return ""
     return tree.fingerprint(json.dumps(repository.protection).encode())

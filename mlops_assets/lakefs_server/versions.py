@@ -238,7 +238,8 @@ class Versions:
         """Commits reachable from a reference, newest first.
 
         With `paths` or `prefixes`, only commits that changed one of them; merge commits and the
-        first commit are skipped then, as lakeFS does. `stop_at` is the last commit given.
+        first commit are skipped then, as lakeFS does. `stop_at` is the last commit given,
+        if it is given at all.
         """
         start = self._store.commit_id(self._repository, ref)
         stop = self._store.commit_id(self._repository, query.stop_at) if query.stop_at else ""
@@ -251,8 +252,8 @@ class Versions:
                 after = "" if found.id == after else after
             elif self._matches(found, query):
                 yield found
-            if found.id == stop:
-                return
+                if found.id == stop:
+                    return
 
     def _matches(self, found: Commit, query: LogQuery) -> bool:
         if not (query.paths or query.prefixes):

@@ -124,6 +124,14 @@ def test_a_commit_dated_before_1970_stays_in_the_log(lake: PlainLake) -> None:
     assert found[1]["committer"] == ""
 
 
+def test_a_log_of_paths_stops_only_at_a_commit_that_it_gives(lake: PlainLake) -> None:
+    first, other = lake.commit("main", a=b"1"), lake.commit("main", b=b"1")
+    log = "/refs/main/commits?stop_at="
+    assert [found["id"] for found in lake("GET", f"{log}{other}")[1]["results"]] == [other]
+    of_a = lake("GET", f"{log}{other}&objects=a")[1]["results"]
+    assert [found["id"] for found in of_a] == [first]
+
+
 # -- names and references --------------------------------------------------------------------------
 
 

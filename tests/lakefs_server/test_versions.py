@@ -122,6 +122,7 @@ def test_protection_rules_change_only_if_nobody_else_changed_them(
     repository: Repository, raw: Raw
 ) -> None:
     rules = f"repositories/{repository.id}/settings/branch_protection"
+    assert raw("PUT", rules, b'[{"pattern": "work"}]').status == 204
     etag = raw("GET", rules).headers["etag"]
     assert raw("PUT", rules, b'[{"pattern": "main"}]', If_Match=etag).status == 204
     assert raw("PUT", rules, b"[]", If_Match=etag).status == 412
