@@ -10,6 +10,7 @@ from typing import Any
 
 from mlops_assets.components import dbt_runner
 from mlops_assets.components.dbt_manifest import reparse, sources
+from mlops_assets.engines.duckdb import FROM_HOME
 
 PASSED = {"pass", "warn", "success"}
 SKIPPED = "skipped"
@@ -181,6 +182,7 @@ def profile(project: Path, database: Path) -> dict[str, Any]:
             output["path"] = str(database)
             settings = output.setdefault("settings", {})
             settings["temp_directory"] = str(database.parent / "spill")
-            # The default is the zone of the machine.
+            # The defaults are the machine's zone, and what lies in the home of whoever runs it.
             settings.setdefault("TimeZone", "UTC")
+            settings |= dict.fromkeys(FROM_HOME, False)
     return found

@@ -17,6 +17,13 @@ if TYPE_CHECKING:
 
 PATTERN = re.compile(r"[*?[]")
 
+FROM_HOME = (
+    "autoinstall_known_extensions",
+    "autoload_known_extensions",
+    "allow_persistent_secrets",
+)
+"""The settings by which DuckDB takes code and secrets from the home of whoever runs it."""
+
 
 def quote(name: str) -> str:
     """A name as a SQL identifier."""
@@ -48,14 +55,7 @@ def connect(database: Path | str = ":memory:") -> duckdb.DuckDBPyConnection:
     """
     import duckdb
 
-    connection = duckdb.connect(
-        database,
-        config={
-            "autoinstall_known_extensions": False,
-            "autoload_known_extensions": False,
-            "allow_persistent_secrets": False,
-        },
-    )
+    connection = duckdb.connect(database, config=dict.fromkeys(FROM_HOME, False))
     connection.execute("set TimeZone = 'UTC'; set Calendar = 'gregorian'")
     return connection
 

@@ -21,6 +21,7 @@ import sqlite3
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 from urllib.parse import parse_qsl, unquote
@@ -166,6 +167,8 @@ class App:
         try:
             response = await self._answer(scope, receive)
         except ApiError as error:
+            if error.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+                logger.error("%s %s failed: %s", scope["method"], scope["path"], error)
             response = json_response(error.body, error.status)
         except (OSError, sqlite3.Error) as error:
             response = _storage_failure(error)

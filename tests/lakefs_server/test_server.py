@@ -74,6 +74,17 @@ def test_a_body_that_is_no_json_is_refused(repository: Repository, raw: Raw) -> 
 def test_a_bug_is_a_500_that_is_logged_and_not_shown(
     repository: Repository, raw: Raw, state_dir: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    with sqlite3.connect(state_dir / "metadata.sqlite") as connection:
+        connection.execute("UPDATE repositories SET protection = 'unreadable'")
+    answer = raw("GET", f"repositories/{repository.id}/refs/main/objects/ls")
+    assert answer.status == 500
+    assert "JSON" not in answer.body.decode()
+    assert "JSONDecodeError" in caplog.text
+
+
+def test_damage_of_the_store_is_a_500_that_is_logged_and_says_what_to_do(
+    repository: Repository, raw: Raw, state_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     main = repository.branch("main")
     main.object("x").upload(b"1")
     made = main.commit("x")
@@ -81,8 +92,8 @@ def test_a_bug_is_a_500_that_is_logged_and_not_shown(
         connection.execute("UPDATE commits SET tree = 'missing' WHERE id = ?", (made.id,))
     answer = raw("GET", f"repositories/{repository.id}/refs/main/objects/ls")
     assert answer.status == 500
-    assert "missing" not in answer.body.decode()
-    assert "missing" in caplog.text
+    for told in (answer.body.decode(), caplog.text):
+        assert "damaged: restore its folder from a backup" in told
 
 
 def test_importing_the_package_imports_no_web_server() -> None:
