@@ -168,7 +168,7 @@ class App:
             response = await self._answer(scope, receive)
         except ApiError as error:
             if error.status == HTTPStatus.INTERNAL_SERVER_ERROR:
-                logger.error("%s %s failed: %s", scope["method"], scope["path"], error)
+                logger.exception("%s %s failed", scope["method"], scope["path"])
             response = json_response(error.body, error.status)
         except (OSError, sqlite3.Error) as error:
             response = _storage_failure(error)
