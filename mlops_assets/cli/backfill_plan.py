@@ -107,9 +107,9 @@ def _selected(graph: dg.AssetGraph, selection: str) -> list[dg.AssetKey]:
             found = dg.AssetSelection.from_string(selection).resolve(graph)
         except dg.DagsterError as error:
             raise RequestError(
-                f"{selection!r} selects nothing that exists: name assets as raw/flights, with "
-                "what follows as raw/flights+, or a group as group:features; "
-                "`dg list defs` shows them all."
+                f"{selection!r} selects nothing that exists: name an asset as raw/flights, with "
+                "what follows as raw/flights+, several as key:raw/flights or key:raw/weather, a "
+                "group as group:features; `dg list defs` shows them all."
             ) from error
     made = [key for key in graph.toposorted_asset_keys if key in found]
     made = [key for key in made if graph.get(key).is_materializable]

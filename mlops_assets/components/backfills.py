@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 import dagster as dg
 from dagster._core.definitions.assets.graph.asset_graph_subset import AssetGraphSubset
 from dagster._core.definitions.events import AssetKeyPartitionKey
+from dagster._core.definitions.utils import INVALID_TITLE_CHARACTERS_REGEX, MAX_TITLE_LENGTH
 from dagster._core.execution.backfill import PartitionBackfill
 from dagster._core.utils import make_new_backfill_id
 
@@ -38,7 +39,8 @@ def add(
         targets: The partitions, by asset; None for an asset without.
         tags: Of the backfill and of each of its runs.
         name: Its id, as `new_id` gives one.
-        title: What it is, for people.
+        title: What it is, for people, such as the selection that somebody wrote; characters that
+            Dagster refuses in titles, and what is too long, are left out of it.
     """
     wanted = {
         AssetKeyPartitionKey(asset, key)
@@ -46,7 +48,8 @@ def add(
         for key in ([None] if keys is None else keys)
     }
     subset = AssetGraphSubset.from_asset_partition_set(wanted, graph)
-    return add_subset(instance, subset, tags, name=name, title=title)
+    shown = INVALID_TITLE_CHARACTERS_REGEX.sub("", title)[:MAX_TITLE_LENGTH]
+    return add_subset(instance, subset, tags, name=name, title=shown)
 
 
 def add_subset(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mlops_assets.lake.connection import WORK_PREFIX, Lake
-from mlops_assets.lake.errors import ConflictError, LakeError
+from mlops_assets.lake.errors import ConflictError, LakeError, UnmergedError
 from mlops_assets.lake.history import changed_between
 from mlops_assets.lake.partition import TablePartition, by_table
 from mlops_assets.lake.snapshot import Snapshot
@@ -133,10 +133,18 @@ def publish(lake: Lake, there: Fork, metadata: dict[str, str]) -> str | None:
 
     Raises:
         ConflictError: Both branches changed a partition; the sentence names it.
+        UnmergedError: The server answered that it merged, and the base branch lacks the commit.
     """
     if lake.head() != there.base_head:
         return None
-    return _merge(lake, there, f"Merge the data branch {there.branch}", metadata)
+    merged = _merge(lake, there, f"Merge the data branch {there.branch}", metadata)
+    if lake.lacks(there.head):
+        raise UnmergedError(
+            f"lakeFS at {lake.credentials.endpoint} says that it merged {there.branch} into "
+            f"{lake.base_branch}, and {lake.base_branch} lacks its commits: nothing of them shows, "
+            f"and {there.branch} keeps them. Merge again."
+        )
+    return merged
 
 
 def _merge(lake: Lake, there: Fork, message: str, metadata: dict[str, str]) -> str:

@@ -299,7 +299,7 @@ class Lake:
                 published, or what somebody asked to throw away.
 
         Raises:
-            UnmergedError: It has such commits, and stays.
+            UnmergedError: It has such commits, or changes without a commit, and stays.
         """
         from lakefs.exceptions import NotFoundException
 
@@ -311,26 +311,35 @@ class Lake:
     def require_merged(self, name: str) -> None:
         """Refuse to let a branch go that the base branch does not hold all of.
 
-        Two answers have to agree: where the histories part, and what the branch has changed since.
-
         Raises:
-            UnmergedError: It has commits that the base branch lacks.
+            UnmergedError: It has commits that the base branch lacks, or changes without a commit.
         """
         with self.errors():
-            repo = self.repo()
-            head = repo.branch(name).get_commit().id
-            parted = self.client.sdk_client.refs_api.find_merge_base(
-                self.repository, head, self.base_branch
-            )
-            changed = repo.ref(self.base_branch).diff(
-                other_ref=head, type="three_dot", max_amount=1
-            )
-            if parted.base_commit_id != head or next(iter(changed), None) is not None:
+            branch = self.repo().branch(name)
+            lacking = self.lacks(str(branch.get_commit().id))
+            if lacking or next(iter(branch.uncommitted(max_amount=1)), None) is not None:
+                what = "commits" if lacking else "uncommitted changes"
+                way = f"`mlops-assets branch merge {name}` publishes them, " if lacking else ""
                 raise UnmergedError(
-                    f"{name} has commits that {self.base_branch} lacks, and is not deleted: "
-                    f"`mlops-assets branch merge {name}` publishes them, `mlops-assets branch drop "
-                    f"--force {name}` throws them away."
+                    f"{name} has {what} that {self.base_branch} lacks, and is not deleted: "
+                    f"{way}`mlops-assets branch drop --force {name}` throws them away."
                 )
+
+    def lacks(self, commit: str) -> bool:
+        """Whether the base branch does not hold all of a commit.
+
+        Two answers have to agree: where the histories part, and what the commit has changed since.
+        """
+        with self.errors():
+            parted = self.client.sdk_client.refs_api.find_merge_base(
+                self.repository, commit, self.base_branch
+            )
+            changed = (
+                self.repo()
+                .ref(self.base_branch)
+                .diff(other_ref=commit, type="three_dot", max_amount=1)
+            )
+            return parted.base_commit_id != commit or next(iter(changed), None) is not None
 
     def on_branch(self, name: str) -> Lake:
         """The same repository with another base branch."""

@@ -8,7 +8,7 @@ work branch behind, for the post-mortem, and the base branch as it was.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,7 +19,12 @@ from typing import TYPE_CHECKING, Self
 
 from mlops_assets.lake import copies, inputs
 from mlops_assets.lake.answers import settle, unanswered
-from mlops_assets.lake.errors import ConflictError, LakeError, UnreachableLakeError
+from mlops_assets.lake.errors import (
+    ConflictError,
+    LakeError,
+    UnmergedError,
+    UnreachableLakeError,
+)
 from mlops_assets.lake.history import makers, newest_writer, overtaken
 from mlops_assets.lake.manifest import Manifest
 from mlops_assets.lake.partition import MANIFEST_NAME, Partition, TablePartition, by_table
@@ -28,12 +33,16 @@ from mlops_assets.lake.upload import upload, upload_file
 
 if TYPE_CHECKING:
     from lakefs.branch import Branch
+    from lakefs.models import Commit
 
     from mlops_assets.lake.connection import Lake
 
 # The second upload runs while the first waits for its fsync: 4.2 ms an object instead of 7.9 on a
 # busy machine. Four at once took longer again, as client and embedded server share one process.
 UPLOADS_AT_ONCE = 2
+
+FEW_COMMITS = 10
+"""A page of the log, in which a merge of this moment is found unless many publish at once."""
 
 PUT_AGAIN_KEY = "put-again"
 """Where an object's metadata tells which bytes, lost or damaged, it took the place of."""
@@ -291,10 +300,12 @@ class Transaction:
             ConflictError: Another writer published or removed one of these partitions since the
                 pin; the sentence names it. Nothing of this transaction shows.
             LakeError: The server failed before the merge. Nothing of this transaction shows.
+            UnmergedError: It answered that it merged, and the base branch lacks the commit. The
+                work branch keeps it.
             UnreachableLakeError: Or it stopped answering in the merge, and stayed away when asked
                 again: the sentence says that what shows is not known.
         """
-        merge = None
+        merge = landed = None
         with self._lake.errors():
             branch = self._branch()
             commit = self._commit(branch, message, metadata)
@@ -305,11 +316,13 @@ class Transaction:
             looked_at = self._require_unmoved({*unchanged, *self._removed})
             if commit is not None:
                 merge = self._merge(branch, commit, message, metadata)
+                landed = self._landed(commit)
                 # From here on the base branch holds the result, and a failure would leave it out
                 # of the record. Without an answer to this question the record may name content
                 # that the winner replaced, until the partition is materialized again.
-                with suppress(LakeError):
-                    partitions = self._as_merged(partitions, looked_at, merge)
+                if landed is not None:
+                    with suppress(LakeError):
+                        partitions = self._as_merged(partitions, looked_at, landed)
                 partitions += [
                     PublishedPartition(key, manifest, commit, self.snapshot.commit, changed=True)
                     for key, manifest in self._written.items()
@@ -317,7 +330,7 @@ class Transaction:
                 ]
             # A branch that could not be deleted is one more that `doctor` lists as kept.
             with suppress(LakeError):
-                self._lake.delete_branch(self.branch)
+                self._lake.delete_branch(self.branch, discard=landed is not None)
         self._publication = Publication(
             pin=self.snapshot.commit,
             commit=commit,
@@ -333,7 +346,7 @@ class Transaction:
         try:
             return settle(
                 lambda: str(branch.merge_into(base, message=message, metadata=dict(metadata))),
-                lambda: self._merged(commit),
+                lambda: str(merge.id) if (merge := self._merged(commit)) else None,
             )
         except ConflictException as error:
             head = self._lake.snapshot()
@@ -348,13 +361,35 @@ class Transaction:
                 "run `mlops-assets doctor`, which finds out, and materialize again."
             ) from error
 
-    def _merged(self, commit: str) -> str | None:
+    def _landed(self, commit: str) -> Commit | None:
+        """The merge of a commit that the server says it merged; None if it does not answer now.
+
+        Raises:
+            UnmergedError: There is none.
+        """
+        try:
+            with self._lake.errors():
+                landed = self._merged(commit)
+        except LakeError:
+            return None
+        if landed is None:
+            raise UnmergedError(
+                f"lakeFS at {self._lake.credentials.endpoint} says that it merged {self.branch} "
+                f"into {self._lake.base_branch}, and the commit {commit[:12]} is not there: "
+                f"nothing of it shows, and {self.branch} keeps it. Materialize again; if that ends "
+                "in the same way, the server is not one that results can be published to."
+            )
+        return landed
+
+    def _merged(self, commit: str) -> Commit | None:
         """The merge that brought a commit to the base branch since the pin; None if none did."""
         # Merges are what moves the base branch, so that the pin is a first parent of its head.
-        log = self._lake.repo().ref(self._lake.base_branch).log(first_parent=True)
+        log: Iterator[Commit] = (
+            self._lake.repo().ref(self._lake.base_branch).log(first_parent=True, amount=FEW_COMMITS)
+        )
         for merge in log:
             if commit in merge.parents[1:]:
-                return str(merge.id)
+                return merge
             if merge.id == self.snapshot.commit:
                 return None
         return None
@@ -375,19 +410,21 @@ class Transaction:
         return head.commit
 
     def _as_merged(
-        self, unchanged: list[PublishedPartition], looked_at: str, merge: str
+        self, unchanged: list[PublishedPartition], looked_at: str, merge: Commit
     ) -> list[PublishedPartition]:
         """The unchanged partitions as the merge holds them, which others may have overtaken."""
-        if not unchanged or self._lake.commit_info(merge)["parents"][0] == looked_at:
+        if not unchanged or merge.parents[0] == looked_at:
             return unchanged
-        merged = Snapshot(self._lake, merge)
+        merged = Snapshot(self._lake, str(merge.id))
         taken = self._taken(merged, [part.key for part in unchanged])
         theirs = {
             part.key: part.manifest
             for table, group in by_table(taken)
             for part in merged.stored(table, [key.partition for key in group]).values()
         }
-        return [part for part in unchanged if part.key not in taken] + self._held(merge, theirs)
+        return [part for part in unchanged if part.key not in taken] + self._held(
+            merged.commit, theirs
+        )
 
     def _taken(self, head: Snapshot, keys: Iterable[TablePartition]) -> list[TablePartition]:
         """Which of the partitions others have published since the pin, with other content."""

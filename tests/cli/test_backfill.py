@@ -135,6 +135,21 @@ def test_a_backfill_is_what_the_ui_would_have_added(
         )
 
 
+@pytest.mark.parametrize(
+    "selection",
+    ['key:"raw/flights"', "key:raw/fl*", " or ".join(["key:raw/flights"] * 9), 'tag:"a%b"'],
+)
+def test_a_backfill_is_added_whatever_the_selection_looks_like(
+    bare_state: Path, definitions: dg.Definitions, selection: str
+) -> None:
+    graph = definitions.resolve_asset_graph()
+    wanted = targets(graph, FLIGHTS, DAYS[0])
+    with record(bare_state) as instance:
+        name = backfills.new_id()
+        backfills.add(instance, graph, wanted, {}, name=name, title=f"{selection} {DAYS[0]}")
+        assert instance.get_backfill(name).title
+
+
 def test_a_champion_is_asked_for_only_when_the_month_before_is_decided(
     bare_state: Path, definitions: dg.Definitions
 ) -> None:

@@ -51,6 +51,11 @@ def test_assets_of_one_calendar_are_made_together_and_each_by_its_own_partitions
     }
 
 
+def test_several_assets_are_named_as_the_refusal_says(definitions: dg.Definitions) -> None:
+    several = "key:raw/flights or key:raw/weather"
+    assert list(planned(definitions, several, "2013-01-01")) == ["raw/flights", "raw/weather"]
+
+
 def test_an_asset_without_partitions_is_made_whole(definitions: dg.Definitions) -> None:
     assert planned(definitions, "raw/planes", None) == {"raw/planes": None}
 
@@ -60,6 +65,11 @@ def test_an_asset_without_partitions_is_made_whole(definitions: dg.Definitions) 
     [
         ("raw/flies", "2013-01-01", "'raw/flies' selects nothing that exists"),
         ("((", "2013-01-01", "'((' selects nothing that exists"),
+        (
+            "raw/flights or raw/weather",
+            "2013-01-01",
+            "several as key:raw/flights or key:raw/weather",
+        ),
         ("group:nobody", "2013-01-01", "'group:nobody' selects no asset"),
         ("raw/flights", None, "--partitions 2013-01-01..2013-12-31 for all of them"),
         ("raw/flights", "2014-01-01", "there is no partition 2014-01-01 of raw/flights"),

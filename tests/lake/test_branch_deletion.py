@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from lake_tables import FIRST, SECOND, THIRD, content, publish
+from lake_tables import FIRST, SECOND, THIRD, content, publish, stage
+from lakefs.branch import Branch
+from lakefs.reference import Reference
 from lakefs_sdk.api.refs_api import RefsApi
 
-from mlops_assets.lake import Lake, Transaction, UnmergedError, branches
+from mlops_assets.lake import Lake, LakeError, UnmergedError, branches
 
 LIES = ["truthful", "swapped", "all merged", "nothing shared", "no changes"]
 
@@ -112,11 +114,33 @@ def test_a_published_steps_work_branch_goes(lake: Lake, told: str) -> None:
     assert lake.work_branches() == []
 
 
-def test_a_work_branch_whose_merge_brought_nothing_stays(
+def test_a_step_whose_merge_brought_nothing_fails_and_keeps_its_branch(
     lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Transaction, "_merge", lambda *_: lake.head())
-    publish(lake, "tx-a", {FIRST: {"a": b"1"}})
+    monkeypatch.setattr(Branch, "merge_into", lambda *_, **__: lake.head())
+    with pytest.raises(UnmergedError, match=r"says that it merged tx-a.*tx-a keeps it"):
+        publish(lake, "tx-a", {FIRST: {"a": b"1"}})
 
+    assert content(lake.snapshot()) == {}
     assert lake.work_branches() == ["tx-a"]
     assert content(lake.snapshot("tx-a")) == {"day=2013-01-01": {"a": b"1"}}
+
+
+def test_a_data_branch_whose_merge_brought_nothing_is_not_said_to_be_merged(
+    lake: Lake, experiment: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Reference, "merge_into", lambda *_, **__: lake.head())
+    with pytest.raises(UnmergedError, match=r"says that it merged exp"):
+        branches.publish(lake, branches.fork(lake, "exp"), {})
+    assert branches.names(lake) == ["exp"]
+
+
+def test_what_a_step_wrote_and_never_committed_keeps_its_branch(lake: Lake) -> None:
+    transaction = lake.transaction("tx-a", ["raw/flights"])
+    with pytest.raises(LakeError, match="ended without"), transaction:
+        stage(transaction, {FIRST: {"a": b"1"}})
+
+    with pytest.raises(UnmergedError, match="tx-a has uncommitted changes that main lacks"):
+        lake.delete_branch("tx-a")
+
+    assert lake.work_branches() == ["tx-a"]
