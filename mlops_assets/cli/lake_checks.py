@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -16,6 +15,7 @@ from mlops_assets.lake import (
     LakeError,
     Snapshot,
     StoredPartition,
+    UnreachableLakeError,
     Unreadable,
     find_file,
 )
@@ -125,9 +125,15 @@ def _in_force(
     held = {(part.key, file.sha256) for part in parts for file in part.manifest.files}
     for key, name, sha256 in named_models(snapshot, parts):
         if (key, sha256) not in held:
-            with suppress(LakeError):  # what was never held is not damaged: the champion names it
+            try:
                 state = find_file(snapshot, key, name, sha256)
-                yield state, state.stored(key.table, [key.partition])[key.partition]
+            except UnreachableLakeError:
+                raise
+            except LakeError:
+                continue  # what was never held is not damaged: whoever names it is wrong
+            for part in state.listed(key.table, [key.partition]):
+                if isinstance(part, StoredPartition):
+                    yield state, part
 
 
 def tables(lake: Lake, *, deep: bool) -> Check:

@@ -95,8 +95,7 @@ def first_maker(snapshot: Snapshot, key: TablePartition, name: str, sha256: str)
         log: Iterator[Any] = lake.repo().ref(snapshot.commit).log(objects=[key.manifest_path])
         made = [(commit.id, commit.parents[0]) for commit in log if len(commit.parents) == 1]
     for commit, pin in reversed(made):
-        stored = snapshot.at(commit).stored(key.table, [key.partition]).values()
-        if any(_has_file(part.manifest, name, sha256) for part in stored):
+        if _holds(snapshot.at(commit), key, lambda manifest: _has_file(manifest, name, sha256)):
             return commit, pin
     raise _never_held(snapshot, key, name, sha256)
 
@@ -112,14 +111,18 @@ def _newest(
     snapshot: Snapshot, key: TablePartition, holds: Callable[[Manifest], bool]
 ) -> Snapshot | None:
     """The newest state, from this pin back, whose manifest of a partition is as wanted."""
-
-    def held(state: Snapshot) -> bool:
-        stored = state.stored(key.table, [key.partition]).values()
-        return any(holds(part.manifest) for part in stored)
-
-    if held(snapshot):
+    if _holds(snapshot, key, holds):
         return snapshot
-    return next((state for state in states_of(snapshot, key) if held(state)), None)
+    return next((state for state in states_of(snapshot, key) if _holds(state, key, holds)), None)
+
+
+def _holds(state: Snapshot, key: TablePartition, wanted: Callable[[Manifest], bool]) -> bool:
+    """Whether a state's manifest of a partition is as wanted; one that cannot be read is not.
+
+    Such a manifest stays in the history after it was repaired, and hides nothing older.
+    """
+    found = (getattr(part, "manifest", None) for part in state.listed(key.table, [key.partition]))
+    return any(manifest is not None and wanted(manifest) for manifest in found)
 
 
 def states_of(snapshot: Snapshot, key: TablePartition) -> list[Snapshot]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
 
@@ -14,6 +13,7 @@ from mlops_assets.lake import (
     Snapshot,
     StoredPartition,
     TablePartition,
+    UnreachableLakeError,
     find_file,
 )
 from mlops_assets.lake.history import makers
@@ -145,10 +145,14 @@ def named_models(
     for part in parts:
         problem, _, kind = part.key.table.partition("/")
         pin = None
-        with suppress(LakeError):
+        try:
             if kind == CHAMPION:
                 pin = Decision.from_json(snapshot.read(part.key, CHAMPION_FILE)).champion
             elif kind == DEPLOYED:
                 pin = Deployment.from_json(snapshot.read(part.key, DEPLOYED_FILE)).model
+        except UnreachableLakeError:
+            raise
+        except LakeError:
+            continue
         if pin is not None:
             yield model_key(problem, pin), MODEL_FILE, pin.sha256

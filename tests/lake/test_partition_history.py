@@ -5,9 +5,18 @@
 from __future__ import annotations
 
 import pytest
-from lake_tables import FIRST, SECOND, content, day, publish, stage
+from lake_tables import FIRST, SECOND, content, day, publish, put, stage
 
-from mlops_assets.lake import ConflictError, Lake, Version, changes, find_version
+from mlops_assets.lake import (
+    ConflictError,
+    Lake,
+    Version,
+    changes,
+    find_file,
+    find_version,
+    first_maker,
+)
+from mlops_assets.lake.snapshot import METADATA_KEY
 
 
 def test_a_version_is_found_at_the_newest_state_that_holds_it(lake: Lake) -> None:
@@ -27,6 +36,21 @@ def test_a_version_is_found_at_the_newest_state_that_holds_it(lake: Lake) -> Non
     assert newest is not None
     assert newest.commit == head.commit
     assert find_version(head, Version(FIRST, "0" * 64)) is None
+
+
+def test_a_manifest_that_could_not_be_read_for_a_while_hides_no_older_version(lake: Lake) -> None:
+    first = publish(lake, "tx-a", {FIRST: {"a": b"1"}})
+    publish(lake, "tx-b", {FIRST: {"a": b"2"}})
+    put(lake, FIRST.manifest_path, b"", {METADATA_KEY: "{}"})
+    publish(lake, "tx-c", {FIRST: {"a": b"2"}})
+    head, wanted = lake.snapshot(), first.partitions[0].manifest
+
+    found = find_version(head, Version(FIRST, wanted.data_version))
+    assert found is not None
+    assert content(found) == {"day=2013-01-01": {"a": b"1"}}
+    held = find_file(head, FIRST, "a", wanted.files[0].sha256)
+    assert held.commit == found.commit
+    assert first_maker(head, FIRST, "a", wanted.files[0].sha256) == (first.commit, first.pin)
 
 
 def test_a_commit_names_what_it_brought_or_changed_and_not_what_it_took_away(lake: Lake) -> None:
