@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -160,29 +161,36 @@ def sample(names: Sequence[T], size: int) -> list[T]:
 
 
 def record(lake: Lake, settings: Settings, *, deep: bool) -> Check:
-    """Whether what Dagster recorded last of each asset is on the base branch.
+    """Whether what Dagster recorded last of each declared asset is on the base branch.
 
     With `deep`, of each partition of each asset.
     """
+    from mlops_assets.definitions import defs
+
+    graph = defs().resolve_asset_graph()
     with lake.errors():
         reachable = {commit.id for commit in lake.repo().ref(lake.base_branch).log()}
-    looked_at = 0
     with opened_record(settings) as instance:
-        for key in instance.get_asset_keys():
-            for partition, commit in _recorded(instance, key, deep=deep):
-                looked_at += 1
-                if commit not in reachable:
-                    what = f"{key.to_user_string()}{f' {partition}' if partition else ''}"
-                    return problem(
-                        "record",
-                        f"{what} was recorded at commit {commit[:12]}, which is not on "
-                        f"{lake.base_branch}: the record in {settings.dagster_home} and the lake "
-                        "are not of the same history.",
-                        "set DAGSTER_HOME to the record that belongs to this lake, or materialize "
-                        "the asset again.",
-                    )
+        recorded = [
+            (key.to_user_string(), *found)
+            for key in graph.toposorted_asset_keys
+            for found in _recorded(instance, key, deep=deep)
+        ]
+    elsewhere = [found for found in recorded if found[-1] not in reachable]
+    if elsewhere:
+        asset, partition, commit = elsewhere[0]
+        more = f" ({len(elsewhere) - 1} more like it)" if len(elsewhere) > 1 else ""
+        return problem(
+            "record",
+            f"{' '.join(filter(None, (asset, partition)))} was recorded at commit {commit[:12]}, "
+            f"which is not on {lake.base_branch}{more}: the record in {settings.dagster_home} and "
+            "the lake are not of the same history.",
+            "set DAGSTER_HOME to the record that belongs to this lake, or materialize what the "
+            f"lake has lost: `mlops-assets backfill {asset}"
+            f"{f' --partitions {shlex.quote(partition)}' if partition else ''}`.",
+        )
     return passed(
-        "record", f"{looked_at} of the latest materializations are on {lake.base_branch}."
+        "record", f"{len(recorded)} of the latest materializations are on {lake.base_branch}."
     )
 
 

@@ -186,3 +186,20 @@ def test_materializing_a_damaged_partition_again_repairs_it(
             == {}
         )
         overwrite(path, whole)
+
+
+def test_a_record_of_what_the_lake_lost_fits_again_once_that_is_materialized(
+    doctor: Callable[..., Any], home: Path, traced: Path, definitions: dg.Definitions
+) -> None:
+    shutil.rmtree(home / "lakefs")
+    with reading(traced / "source"), installed(home, with_problem(definitions)) as made:
+        made.lake.create()
+        [lost] = doctor("--deep")["record"]
+        assert "not of the same history" in lost["sentence"]
+        assert "`mlops-assets backfill raw/airlines`" in lost["remedy"]
+
+        assert made.materialize(WHOLE).success
+
+    [left] = doctor("--deep")["record"]
+    assert not left["ok"]
+    assert "raw/airlines" not in left["sentence"]
