@@ -136,7 +136,7 @@ class Past:
         # store for columns.
         read = [pq.ParquetFile(file).read() for file in files]
         self._note(stored)
-        return concat_tables(read, promote_options="default")
+        return concat_tables(read, promote_options="permissive")
 
     def files(self, table: str, partition: str | None = None) -> dict[str, Path]:
         """The files of one partition by name, to be read and never written: models, reports.

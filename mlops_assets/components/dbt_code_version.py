@@ -18,11 +18,20 @@ from mlops_assets.components.code_version import code_version
 from mlops_assets.components.dbt_manifest import declarations
 
 NAME = re.compile(r"[A-Za-z_]\w*")
+JINJA = re.compile(r"\{[{%].*?[%}]\}", re.DOTALL)
+_WORD = r"""(?:'\w+'|"\w+")\s*"""
+_DISPATCHED = rf"dispatch\s*\(\s*{_WORD}(?:,\s*(?:macro_namespace\s*=\s*)?{_WORD})?\)"
+_LOOKED_UP = (
+    rf"(?:\[\s*{_WORD}\]|\.\s*get\s*\(\s*{_WORD}[,)]|\.\s*(?!(?:get|items|keys|values)\b)\w)"
+)
+DECLARED = re.compile(r"\bmodel\s*(?:\.\s*|\[\s*['\"])(?:columns|description)\b")
+# What the project's `graph` tells of a node; its other fields name files and times.
+OF_GRAPH = ("raw_code", "columns", "config", "depends_on", "description", "name", "schema", "tags")
 
 OF_WRITTEN_ROWS = ("materialized", "partition_by", "unique_key")
 # Descriptions, names (they name the asset), and what only refused materializations look at.
 OF_NO_ROWS = {
-    *("access", "docs", "grants", "group", "persist_docs", "static_analysis", "tags"),
+    *("access", "contract", "docs", "grants", "group", "persist_docs", "static_analysis", "tags"),
     *("alias", "database", "enabled", "schema"),
     *("batch_size", "begin", "concurrent_batches", "event_time", "freshness", "full_refresh"),
     *("incremental_strategy", "lookback", "on_configuration_change", "on_schema_change"),
@@ -58,6 +67,7 @@ class ProjectCode:
             if node["resource_type"] == "operation"
         ]
         makers = [model, *parents]
+        macros = [self._own[name]["macro_sql"] for name in sorted(self._macros(makers, hooks))]
         config, view = model["config"], model["config"].get("meta", {}).get("feature_view", {})
         # What hardly any project has counts only where there is some, so that a model without it
         # keeps the code version that it was published under.
@@ -66,6 +76,7 @@ class ProjectCode:
             "config": _rare_config(model),
             "hooks": hooks,
             "settings": dict(self.settings),
+            "read": self._read([*(node["raw_code"] for node in makers), *macros, *hooks], makers),
         }
         beside = {name: value for name, value in rare.items() if value}
         return code_version(
@@ -74,11 +85,25 @@ class ProjectCode:
                 {key: config.get(key) for key in OF_WRITTEN_ROWS},
                 # The look-back that a view declares is the window of the rows that it reads.
                 sorted(view.items()),
-                [self._own[name]["macro_sql"] for name in sorted(self._macros(makers, hooks))],
+                macros,
                 self.profiles,
                 *([beside] if beside else []),
             )
         )
+
+    def _read(self, texts: Iterable[str], makers: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:
+        """The declarations that Jinja reads: of the model itself, or of the whole project."""
+        code = " ".join(" ".join(JINJA.findall(text)) for text in texts)
+        read: dict[str, Any] = {}
+        if DECLARED.search(code):
+            read["models"] = [(node["columns"], node.get("description")) for node in makers]
+        if re.search(r"\bgraph\b", code):
+            nodes = {**self.manifest["nodes"], **self.manifest["sources"]}
+            read["graph"] = [
+                (name, [node.get(field) for field in OF_GRAPH])
+                for name, node in sorted(nodes.items())
+            ]
+        return read
 
     def _ephemeral_parents(self, model: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         """The models whose SQL dbt puts into the model's own, nearest first."""
@@ -97,7 +122,8 @@ class ProjectCode:
 
         dbt lists what a text calls by a plain name. A macro that is called by a text (dispatched,
         or looked up in `context`), a materialization, and what stands in for a macro of dbt's own
-        it lists nowhere: so whatever a text names counts as called.
+        it lists nowhere: so whatever a text names counts as called, and every macro where a text
+        puts the name together.
         """
         wanted = list(self._overrides)
         for text in hooks:
@@ -122,8 +148,20 @@ class ProjectCode:
         return seen & self._own.keys()
 
     def _named_in(self, text: str) -> Iterator[str]:
+        if self._made_up.search(" ".join(JINJA.findall(text))):
+            yield from self._own
         for name in set(NAME.findall(text)):
             yield from self._by_name.get(name, ())
+
+    @cached_property
+    def _made_up(self) -> re.Pattern[str]:
+        """Matches Jinja that may call a macro by a name that is not written in it."""
+        packages = sorted({re.escape(macro["package_name"]) for macro in self._own.values()})
+        looked_in = "|".join(["context", *packages])
+        return re.compile(
+            rf"\brender\b|\b(?!{_DISPATCHED})dispatch\b"
+            rf"|(?<!['\"])\b(?:{looked_in})\b(?!['\"]|\s*{_LOOKED_UP})"
+        )
 
     @cached_property
     def _own(self) -> dict[str, Mapping[str, Any]]:
@@ -179,13 +217,8 @@ def _rare_config(model: Mapping[str, Any]) -> dict[str, Any]:
     found = {
         name: value
         for name, value in sorted(config.items())
-        if name not in {*OF_NO_ROWS, *OF_WRITTEN_ROWS, "contract", "meta"} and value
+        if name not in {*OF_NO_ROWS, *OF_WRITTEN_ROWS, "meta"} and value
     }
-    if config.get("contract", {}).get("enforced"):
-        found["contract"] = [
-            (name, column.get("data_type"), column.get("constraints"))
-            for name, column in model["columns"].items()
-        ]
     meta = {name: it for name, it in config.get("meta", {}).items() if name != "feature_view"}
     return {**found, **({"meta": meta} if meta else {})}
 

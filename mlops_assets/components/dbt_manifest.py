@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -35,6 +36,7 @@ READ_FOLDERS = {
     *("analysis-paths", "docs-paths", "function-paths", "macro-paths", "model-paths"),
     *("seed-paths", "snapshot-paths", "test-paths", "packages-install-path"),
 }
+READ_BY_DEPS = ("packages.yml", "dependencies.yml")
 LEFT_BY_DBT = ("target", "logs")
 FILE = "manifest.json"
 PARTIAL_PARSE = "partial_parse.msgpack"
@@ -88,7 +90,9 @@ def parse(project: Path, target: Path) -> None:
     for name, content in _files(project).items():
         copy = sources(target) / name
         copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_bytes(content)
+        # Where packages come from may be a secret variable; what came is in the project.
+        fetched = copy.name in READ_BY_DEPS
+        copy.write_bytes(re.sub(rb"\{\{.*?\}\}", b"_", content) if fetched else content)
     for file, declared in declarations(sources(target)):
         for key in declared.keys() & READ_FOLDERS:
             folders = [declared[key]] if isinstance(declared[key], str) else declared[key]

@@ -89,8 +89,8 @@ def reason(error: BaseException | None) -> str:
     if "Env var required" not in said:
         return said
     return (
-        f"{said.rstrip()} A dbt project reads no environment variable here: give the value a name "
-        "under `vars` in dbt_project.yml and read it with var()."
+        f"{said.rstrip()} A dbt project reads no environment variable here: write the value in its "
+        "place, or in SQL give it a name under `vars` in dbt_project.yml and read it with var()."
     )
 
 

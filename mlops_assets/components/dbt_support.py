@@ -21,6 +21,7 @@ REFUSED_KINDS = {
     "function": "write it as a macro",
 }
 # Code and data that come from elsewhere, and that no commit would name.
+REFUSED_OF_SOURCES = ("external_location", "plugin")
 REFUSED_OUTPUTS = ("attach", "filesystems", "flights", "module_paths", "plugins", "remote")
 
 
@@ -35,7 +36,12 @@ def refuse_unsupported(manifest: Mapping[str, Any], project: Path, name: str) ->
     Raises:
         dagster.DagsterInvalidDefinitionError: It has; the sentence names the first.
     """
-    for sentence in (*_nodes(manifest), *_profiles(project)):
+    for sentence in (
+        *_nodes(manifest),
+        *_tests(manifest),
+        *_sources(manifest),
+        *_profiles(project),
+    ):
         raise dg.DagsterInvalidDefinitionError(f"{name}/{sentence}")
 
 
@@ -60,6 +66,52 @@ def _nodes(manifest: Mapping[str, Any]) -> Iterator[str]:
                 "writes no partition of the lake; materialize it as 'lake_table', as 'ephemeral' "
                 "if it is only a step on the way, or disable it in dbt_project.yml."
             )
+        if node["alias"] != node["name"]:
+            yield (
+                f"{place}: the model {node['name']} has the alias or version {node['alias']}, and "
+                "a table of the lake is named as its model; remove it, and rename the model."
+            )
+        if node["config"].get("contract", {}).get("enforced"):
+            yield (
+                f"{place}: the contract of the model {node['name']} would not be enforced; remove "
+                "it, and declare tests of its columns."
+            )
+
+
+def _tests(manifest: Mapping[str, Any]) -> Iterator[str]:
+    """Tests that no build runs: it runs those of the models that it materializes."""
+    nodes = manifest["nodes"]
+    built = {
+        name
+        for name, node in nodes.items()
+        if node["resource_type"] == "model" and node["config"]["materialized"] != "ephemeral"
+    }
+    for _, node in sorted(nodes.items()):
+        if node["resource_type"] == "test" and built.isdisjoint(node["depends_on"]["nodes"]):
+            yield (
+                f"{node['original_file_path']}: no build would run the test {node['name']}, since "
+                "it reads no model that is materialized; test a model that reads what it reads, or "
+                "disable it."
+            )
+
+
+def _sources(manifest: Mapping[str, Any]) -> Iterator[str]:
+    for _, source in sorted(manifest["sources"].items()):
+        if source["identifier"] != source["name"]:
+            yield (
+                f"{source['original_file_path']}: the source {source['source_name']}."
+                f"{source['name']} has the identifier {source['identifier']}, and a table of the "
+                "lake has one name; remove it, and rename the source."
+            )
+        told = {**source.get("meta", {}), **source.get("config", {})}
+        told |= told.get("meta") or {}
+        for key in REFUSED_OF_SOURCES:
+            if told.get(key):
+                yield (
+                    f"{source['original_file_path']}: {key!r} of the source "
+                    f"{source['source_name']}.{source['name']} is not supported, since no commit "
+                    "would name what it brings; remove it, and read the data as a raw table."
+                )
 
 
 def _profiles(project: Path) -> Iterator[str]:

@@ -20,6 +20,16 @@ Since = Mapping[str, str]
 QUARANTINE = "_quarantine"
 """What ends the name of the table of a raw table's bad rows, which the same step makes."""
 
+# How Arrow holds a column in memory, which a writer may note beside it, is no part of its type.
+_HELD = (
+    (re.compile(r"\blarge_(?=string|binary|list)|(?<=string|binary)_view\b| not null"), ""),
+    (re.compile(r"dictionary<values=([^,<>]+), [^>]*>"), r"\1"),
+    (re.compile(r"<item:"), "<element:"),
+    (re.compile(r"decimal\d+\("), "decimal("),
+    (re.compile(r"timestamp\[ms"), "timestamp[us"),
+    (re.compile(r"time32\[ms\]"), "time64[us]"),
+    (re.compile(r"tz=[^]]+"), "tz=UTC"),
+)
 _DATED = re.compile(r"\d{4}-\d\d")
 _SHOWN = 3
 
@@ -83,9 +93,18 @@ class _Difference(NamedTuple):
 
 def _difference(name: str, stored: Sequence[StoredPartition], since: str | None) -> _Difference:
     judged = [part for part in stored if name in part.manifest.schema or not _older(part, since)]
-    kind = last_written(judged).manifest.schema.get(name)
-    differing = [part for part in judged if part.manifest.schema.get(name) != kind]
-    return _Difference(name, kind, differing)
+    last = last_written(judged)
+    differing = [part for part in judged if _stored_as(part, name) != _stored_as(last, name)]
+    return _Difference(name, last.manifest.schema.get(name), differing)
+
+
+def _stored_as(part: StoredPartition, name: str) -> str | None:
+    """The type of a column, by one name for all that readers of Parquet do not tell apart."""
+    kind = part.manifest.schema.get(name)
+    if kind is not None:
+        for pattern, instead in _HELD:
+            kind = pattern.sub(instead, kind)
+    return kind
 
 
 def last_written(stored: Iterable[StoredPartition]) -> StoredPartition:

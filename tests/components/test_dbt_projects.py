@@ -21,11 +21,18 @@ FILES = {
         "models: {tiny: {+materialized: lake_table}}\n"
     ),
     "project/profiles.yml": "tiny: {target: a, outputs: {a: {type: duckdb, path: w.duckdb}}}\n",
-    "project/packages.yml": "packages: [{local: ../shared}]\n",
+    "project/packages.yml": (
+        "packages: [{git: \"https://{{ env_var('DBT_ENV_SECRET_KEY') }}@h/shared\", revision: a}]"
+    ),
     "project/models/plain.sql": "select 1 as n",
     "project/models/scaled.sql": "select {{ shared.scaled('1') }} as n",
     "project/models/dispatched.sql": "select {{ shared.halved('1') }} as n",
     "project/models/looked_up.sql": "select {{ context['tiny_named']() }} as n",
+    "project/models/put_together.sql": (
+        "select {{ adapter.dispatch('hal' ~ 'ved', 'shared')('1') }} as n"
+    ),
+    "project/models/described.sql": "select {{ model.columns | length }} as n",
+    "project/models/surveyed.sql": "select {{ graph.nodes | length }} as n",
     "project/models/hooked.sql": '{{ config(post_hook="{{ closing() }}") }} select 1 as n',
     "project/models/between.sql": (
         "{{ config(materialized='ephemeral') }} select {{ doubled('1') }} as n"
@@ -72,6 +79,9 @@ REFUSED = {
 }
 
 
+UNSUPPORTED = {Path(name).stem for name in REFUSED}
+
+
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with a local package, linked as `dbt deps` links it."""
@@ -102,6 +112,7 @@ Manifest = dict[str, Any]
 ALL = {
     *("plain", "scaled", "dispatched", "looked_up", "hooked"),
     *("child", "grandchild", "of_another_kind"),
+    *("put_together", "described", "surveyed"),
 }
 
 
@@ -143,7 +154,8 @@ def test_a_macro_of_any_package_changes_the_models_whose_rows_it_makes(
     def edit(manifest: Manifest) -> None:
         manifest["macros"][f"macro.{macro}"]["macro_sql"] += "-- "
 
-    assert changed(manifest, project, edit) == models
+    # A name that is put together could be that of any macro.
+    assert changed(manifest, project, edit) == models | {"put_together"}
 
 
 def config(name: str, value: object) -> Callable[[Manifest], None]:
@@ -155,6 +167,10 @@ def config(name: str, value: object) -> Callable[[Manifest], None]:
 
 def ephemeral_parent(manifest: Manifest) -> None:
     manifest["nodes"]["model.tiny.between"]["raw_code"] += " where true"
+
+
+def another_column(manifest: Manifest) -> None:
+    manifest["nodes"]["model.tiny.described"]["columns"]["m"] = {"name": "m"}
 
 
 def hook_of_the_project(manifest: Manifest) -> None:
@@ -169,15 +185,16 @@ def hook_of_the_project(manifest: Manifest) -> None:
         (config("sql_header", "set threads = 1"), {"plain"}),
         (config("a_macros_own", 7), {"plain"}),
         (config("meta", {"grain": "hour"}), {"plain"}),
-        (config("contract", {"enforced": True}), {"plain"}),
         (config("tags", ["nightly"]), set()),
         (config("docs", {"show": False}), set()),
+        (another_column, {"described"}),
     ],
 )
 def test_what_makes_rows_beside_a_models_text_changes_its_code_version(
     manifest: Manifest, project: Path, change: Callable[[Manifest], None], models: set[str]
 ) -> None:
-    assert changed(manifest, project, change) == models
+    # `graph` shows the declarations of all models to one that reads it.
+    assert changed(manifest, project, change) == models | {"surveyed"}
 
 
 @pytest.mark.parametrize(
@@ -221,15 +238,77 @@ def test_a_linked_package_is_part_of_the_project_as_it_was_loaded(project: Path)
 def test_what_cannot_be_built_is_refused_by_name_when_definitions_load(
     manifest: Manifest, project: Path, unique_id: str, sentence: str
 ) -> None:
-    refused = {"seed.tiny.rates", "snapshot.tiny.kept"} | {
-        f"model.tiny.{name}" for name in ("grown", "shown", "computed")
-    }
-    for name in refused - {unique_id}:
-        del manifest["nodes"][name]
+    for name in [name for name in manifest["nodes"] if name.split(".")[2] in UNSUPPORTED]:
+        if name != unique_id:
+            del manifest["nodes"][name]
     with pytest.raises(dg.DagsterInvalidDefinitionError, match=sentence):
         refuse_unsupported(manifest, project, "project")
     del manifest["nodes"][unique_id]
     refuse_unsupported(manifest, project, "project")
+
+
+@pytest.mark.parametrize(
+    ("text", "made_up"),
+    [
+        ("{{ adapter.dispatch( \"halved\" , macro_namespace = 'shared' )(1) }}", False),
+        ("{{ context.get('scaled')(1) }} {{ shared.scaled(1) }} {{ shared['scaled'](1) }}", False),
+        ("select shared, context from dispatch {# context #}", False),
+        ("{{ adapter.dispatch(name, 'shared')(1) }}", True),
+        ("{% set by_name = adapter.dispatch %}", True),
+        ("{{ context['sca' ~ 'led'](1) }}", True),
+        ("{{ context.get(var('name'))(1) }}", True),
+        ("{% for name, macro in context.items() %}{% endfor %}", True),
+        ("{% set package = shared %}", True),
+        ("{{ (shared | attr('sca' ~ 'led'))(1) }}", True),
+        ("{{ render(var('text')) }}", True),
+    ],
+)
+def test_a_call_by_a_name_that_is_not_written_counts_every_macro(
+    manifest: Manifest, project: Path, text: str, made_up: bool
+) -> None:
+    manifest["nodes"]["model.tiny.plain"]["raw_code"] = text
+
+    def edit(manifest: Manifest) -> None:
+        manifest["macros"]["macro.shared.unused"]["macro_sql"] += "-- "
+
+    assert ("plain" in changed(manifest, project, edit)) == made_up
+
+
+def node_of_plain(**values: object) -> Callable[[Manifest], None]:
+    return lambda manifest: manifest["nodes"]["model.tiny.plain"].update(values)
+
+
+def reading_nothing_built(manifest: Manifest) -> None:
+    [test] = [node for node in manifest["nodes"].values() if node["resource_type"] == "test"]
+    test["depends_on"]["nodes"] = ["model.tiny.between", "source.tiny.raw.days"]
+
+
+def source(**values: object) -> Callable[[Manifest], None]:
+    told = {"source_name": "raw", "name": "days", "identifier": "days"}
+    place = {"original_file_path": "models/raw.yml"}
+    return lambda manifest: manifest["sources"].update({"source": {**told, **place, **values}})
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (node_of_plain(alias="other"), "project/models/plain.sql: the model plain has the alias"),
+        (config("contract", {"enforced": True}), "the contract of the model plain would not be"),
+        (reading_nothing_built, "project/models/models.yml: no build would run the test odd_plain"),
+        (source(meta={"external_location": "x"}), "project/models/raw.yml: 'external_location' of"),
+        (source(config={"meta": {"plugin": "x"}}), "'plugin' of the source raw.days is not"),
+        (source(identifier="x"), "project/models/raw.yml: the source raw.days has the identifier"),
+    ],
+)
+def test_what_would_be_read_named_or_checked_otherwise_than_declared_is_refused(
+    manifest: Manifest, project: Path, change: Callable[[Manifest], None], sentence: str
+) -> None:
+    for name in [name for name in manifest["nodes"] if name.split(".")[2] in UNSUPPORTED]:
+        del manifest["nodes"][name]
+    refuse_unsupported(manifest, project, "project")
+    change(manifest)
+    with pytest.raises(dg.DagsterInvalidDefinitionError, match=sentence):
+        refuse_unsupported(manifest, project, "project")
 
 
 @pytest.mark.parametrize("key", ["plugins", "module_paths", "attach", "filesystems"])
@@ -239,7 +318,8 @@ def test_a_profile_that_brings_code_or_data_from_elsewhere_is_refused(
     (tmp_path / "profiles.yml").write_text(
         f"tiny: {{target: a, outputs: {{a: {{type: duckdb, {key}: [{{a: b}}]}}}}}}"
     )
-    empty = {"metadata": {"adapter_type": "duckdb"}, "macros": {}, "nodes": {}}
+    metadata = {"adapter_type": "duckdb"}
+    empty = {"metadata": metadata, "macros": {}, "nodes": {}, "sources": {}}
     with pytest.raises(
         dg.DagsterInvalidDefinitionError, match=rf"profiles.yml: '{key}' of tiny\.a is not"
     ):
