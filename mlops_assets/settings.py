@@ -259,16 +259,17 @@ def settings() -> Settings:
         "landing": found.landing,
         "profiles_file": found.profiles_file,
     }
-    _refuse("MLOPS_HOME", found.home, (URL_MARK, *UNREADABLE))
-    if found.dagster_home_given is not None:
-        _refuse("DAGSTER_HOME", found.dagster_home_given, (URL_MARK, UNREADABLE[-1]))
-    return found.model_copy(
+    found = found.model_copy(
         update={
             name: place.expanduser().absolute()
             for name, place in places.items()
             if isinstance(place, Path)
         }
     )
+    _refuse("MLOPS_HOME", found.home, (URL_MARK, *UNREADABLE))
+    if found.dagster_home_given is not None:
+        _refuse("DAGSTER_HOME", found.dagster_home_given, (URL_MARK, UNREADABLE[-1]))
+    return found
 
 
 def _refuse(variable: str, place: Path, unfit: Iterable[tuple[str, str]]) -> None:

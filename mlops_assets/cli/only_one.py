@@ -10,7 +10,7 @@ import contextlib
 import fcntl
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import IO
@@ -69,14 +69,21 @@ def _sign(lock: IO[str], name: str) -> None:
 def _started_by_hand(home: Path) -> str | None:
     """A daemon of Dagster's for this home, which `dagster dev` starts without our lock."""
     import psutil
+    from dotenv import dotenv_values
 
     for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            told = process.cmdline()
-            if not any(part == "dagster._daemon" or "dagster-daemon" in part for part in told):
+        with contextlib.suppress(psutil.Error, OSError):
+            if not _is_daemon(process.cmdline()):
                 continue
-            named = process.environ().get("DAGSTER_HOME")
+            # Dagster puts the `.env` of the folder that it is started in above its environment.
+            given = {**process.environ(), **dotenv_values(Path(process.cwd(), ".env"))}
+            named = given.get("DAGSTER_HOME")
             if named and Path(named).resolve() == home.resolve():
                 since = datetime.fromtimestamp(process.create_time()).astimezone()
                 return f"a daemon (process {process.pid}, since {since:%Y-%m-%d %H:%M:%S %z})"
     return None
+
+
+def _is_daemon(told: Sequence[str]) -> bool:
+    programs = [Path(part).name for part in told[:2]]
+    return "run" in told and ("dagster._daemon" in told or "dagster-daemon" in programs)

@@ -6,16 +6,18 @@ on its way there, or a process died between the two: only who wrote it tells whi
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
-import sys
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 
 from mlops_assets.compute.run_process import place
 
 HOST = "writer/host"
 PROCESS = "writer/process"
+MACHINE_ID = Path("/etc/machine-id")
 
 
 @cache
@@ -25,14 +27,19 @@ def _process(pid: int) -> str:
     return f"{pid}@{psutil.Process(pid).create_time():.2f}"
 
 
-def _host() -> str:
-    """Where process numbers mean what they mean here: two machines may have one name."""
-    return socket.gethostname() + (f"/{place()}" if sys.platform == "linux" else "")
+def _machine() -> str:
+    """This machine over all of its starts: its name, which two may have, and its id, if it has one.
+
+    Programs take the id for a secret, so readers of a commit get a digest of it.
+    """
+    own = MACHINE_ID.read_text().strip() if MACHINE_ID.exists() else ""
+    digest = own and hashlib.sha256(f"{__name__}:{own}".encode()).hexdigest()[:12]
+    return f"{socket.gethostname()}/{digest}"
 
 
 def this_writer() -> dict[str, str]:
     """This process, as a commit's metadata names it: numbers are used again, with another start."""
-    return {HOST: _host(), PROCESS: _process(os.getpid())}
+    return {HOST: f"{_machine()}/{place()}", PROCESS: _process(os.getpid())}
 
 
 def is_alive(metadata: Mapping[str, str]) -> bool | None:
@@ -45,8 +52,13 @@ def is_alive(metadata: Mapping[str, str]) -> bool | None:
 
     if PROCESS not in metadata:
         return False
-    if metadata.get(HOST) != _host():
+    machine, _, where = metadata.get(HOST, "").rpartition("/")
+    if machine != _machine():
         return None
+    if where != place():
+        same_boot = where.partition(":")[0] == place().partition(":")[0]
+        # Without an id, this may be another machine of the same name.
+        return None if same_boot or machine.endswith("/") else False
     pid = int(metadata[PROCESS].partition("@")[0])
     try:
         found = psutil.Process(pid)

@@ -60,10 +60,18 @@ def test_a_ui_and_a_backfills_daemon_take_turns(tmp_path: Path) -> None:
         pass
 
 
-def test_a_daemon_that_was_started_by_hand_is_named_with_its_number(tmp_path: Path) -> None:
+@pytest.mark.parametrize("by_env_file", [False, True])
+def test_a_daemon_that_was_started_by_hand_is_named_with_its_number(
+    tmp_path: Path, by_env_file: bool
+) -> None:
+    environment = {**os.environ, "DAGSTER_HOME": f"{tmp_path}/."}
+    if by_env_file:
+        (tmp_path / ".env").write_text(f"DAGSTER_HOME='{tmp_path}'\n")
+        environment["DAGSTER_HOME"] = "/elsewhere"
     with subprocess.Popen(
         [sys.executable, "-c", "input()", "-m", "dagster._daemon", "run"],
-        env={**os.environ, "DAGSTER_HOME": f"{tmp_path}/."},
+        cwd=tmp_path,
+        env=environment,
         stdin=subprocess.PIPE,
     ) as daemon:
         with (
@@ -74,3 +82,14 @@ def test_a_daemon_that_was_started_by_hand_is_named_with_its_number(tmp_path: Pa
         with the_only_daemon(tmp_path.parent, "mlops-assets ui"):
             pass
         daemon.communicate()
+
+
+def test_a_program_that_only_names_a_daemon_is_none(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", "input()", "dagster-daemon.log"],
+        env={**os.environ, "DAGSTER_HOME": str(tmp_path)},
+        stdin=subprocess.PIPE,
+    ) as reader:
+        with the_only_daemon(tmp_path, "mlops-assets ui"):
+            pass
+        reader.communicate()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import subprocess
 import sys
+from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -163,7 +164,7 @@ def test_the_sensor_reports_once_and_then_waits_for_the_branch_to_move(
     assert isinstance(tick(first.cursor), dg.SkipReason)
 
 
-def test_a_process_is_alive_until_it_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_is_alive_until_it_is_not() -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
         named = {
             writer.HOST: writer.this_writer()[writer.HOST],
@@ -173,8 +174,32 @@ def test_a_process_is_alive_until_it_is_not(monkeypatch: pytest.MonkeyPatch) -> 
         child.kill()
     assert not writer.is_alive(named)
     assert not writer.is_alive({})
-    # Another machine of this name, or another container of it.
-    monkeypatch.setattr(writer, "place", lambda: "another-boot:1")
-    assert writer.is_alive(named) is None
-    monkeypatch.undo()
     assert writer.is_alive(writer.this_writer())
+
+
+@pytest.mark.parametrize(
+    ("machine", "boot", "namespace", "alive"),
+    [
+        ("its id", "another boot", "1", False),  # this machine, restarted
+        ("its id", "boot", "2", None),  # another container of this kernel
+        ("another id", "another boot", "1", None),  # another machine of this name
+        ("", "another boot", "1", None),  # nobody can tell
+    ],
+)
+def test_a_writer_from_before_a_restart_is_dead_and_one_elsewhere_may_live(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    machine: str,
+    boot: str,
+    namespace: str,
+    alive: bool | None,
+) -> None:
+    def somewhere(machine: str, boot: str, namespace: str) -> None:
+        (tmp_path / "machine-id").write_text(machine)
+        monkeypatch.setattr(writer, "place", lambda: f"{boot}:{namespace}")
+
+    monkeypatch.setattr(writer, "MACHINE_ID", tmp_path / "machine-id")
+    somewhere(machine, boot, namespace)
+    named = writer.this_writer()
+    somewhere("" if machine == "" else "its id", "boot", "1")
+    assert writer.is_alive(named) is alive

@@ -17,6 +17,8 @@ from mlops_assets.settings import ROOT, Settings
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
 SHELL_BLOCK = re.compile(r"^```shell\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)")
+ANCHOR = re.compile(r"\[[^\]]*\]\(((?!https?:)[^)#\s]*)#([^)\s]+)\)")
+TITLE = re.compile(r"^#+ (.+)$", re.MULTILINE)
 HEADING = re.compile(r"^\|\s*`([A-Z_]+)`", re.MULTILINE)
 
 
@@ -32,6 +34,17 @@ def commands(page: Path) -> Iterator[list[str]]:
                 words = words[1:]
             if words:
                 yield words
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_link_into_a_page_leads_to_a_heading(page: Path) -> None:
+    for file, anchor in ANCHOR.findall(page.read_text()):
+        target = (page.parent / file) if file else page
+        assert anchor in set(map(_anchor, TITLE.findall(target.read_text()))), f"{file}#{anchor}"
+
+
+def _anchor(title: str) -> str:
+    return re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -18,7 +19,7 @@ from test_views import publish_rows
 from mlops_assets.cli.program import exit_code
 from mlops_assets.engines.duckdb import create_view
 from mlops_assets.lakefs_server import EmbeddedServer
-from mlops_assets.settings import ROOT, settings
+from mlops_assets.settings import ROOT, SettingsError, settings
 from mlops_assets.tracking.connection import Registry
 
 
@@ -85,6 +86,18 @@ def test_a_path_that_a_library_cannot_take_is_refused_before_anything_is_made_th
     assert line.startswith(f"mlops-assets: {variable} is ")
     assert f"because of {held} in it" in line
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_relative_home_is_refused_for_the_folder_that_it_lies_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder := tmp_path / "nr#1").mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("MLOPS_HOME", "state")
+    settings.cache_clear()
+    with pytest.raises(SettingsError, match=re.escape(f"MLOPS_HOME is '{folder}/state'")):
+        settings()
+    settings.cache_clear()
 
 
 def test_dagster_reads_from_the_env_file_of_make_what_make_was_given(tmp_path: Path) -> None:
