@@ -71,11 +71,14 @@ def repair(found: Settings, lake: Lake, *, debug: bool) -> Iterator[Check]:
     for fault in lake_checks.survey(lake, deep=True).faults:
         if isinstance(fault.part, Unreadable):
             yield _restored(lake, fault)
-        elif sources := _copies(lake, fault.part, fault):
+            continue
+        if sources := _copies(lake, fault.part, fault):
             _put_again(lake, [(fault.part, sources)])
-            yield _looked_at(lake, fault, "put again from the copy on this machine")
-        else:
-            rest.append(fault)
+            mended = _looked_at(lake, fault, "put again from the copy on this machine")
+            if mended.ok:
+                yield mended
+                continue
+        rest.append(fault)
     if rest:
         with private_runs(found, debug=debug) as (definitions, runner):
             for result, faults in _results(lake, rest):

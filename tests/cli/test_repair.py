@@ -16,7 +16,8 @@ from small_source import Row, small_source
 from traced_lake import EVERY, with_problem
 
 from mlops_assets.cli.names import open_names
-from mlops_assets.lake import Lake, LakeError, TablePartition
+from mlops_assets.lake import File, Lake, LakeError, TablePartition
+from mlops_assets.lake.copies import kept
 from mlops_assets.lake.snapshot import METADATA_KEY
 from mlops_assets.settings import settings
 
@@ -121,8 +122,9 @@ def test_what_comes_out_otherwise_by_now_is_left_and_said(
     assert not repaired["tables"][0]["ok"]
 
 
+@pytest.mark.parametrize("copied", [False, True])
 def test_a_model_that_only_an_older_commit_holds_is_repaired_where_a_champion_names_it(
-    doctor: Callable[..., Any], lake: Lake
+    doctor: Callable[..., Any], lake: Lake, copied: bool
 ) -> None:
     key = TablePartition.from_folder("toy/model/month=2013-02/origin=JFK")
     [path] = blobs(lake, key.table, key.partition.path)
@@ -130,6 +132,8 @@ def test_a_model_that_only_an_older_commit_holds_is_repaired_where_a_champion_na
     with lake.transaction("tx-newer", [key.table]) as transaction:
         transaction.remove([key])
         transaction.publish("the model of that month is gone", {})
+    if copied:  # no commit puts an old one's bytes again from it
+        kept(lake.scratch, File.of("model", path), lambda: whole)
     flip(path, random.Random(0))
     assert not doctor("--deep")["tables"][0]["ok"]
     [done] = doctor("--repair")["repair"]
