@@ -56,6 +56,7 @@ def invoke(
                 *("--target-path", str(target)),
                 *("--log-path", str(target)),
                 "--quiet",
+                "--no-use-colors",
                 "--no-send-anonymous-usage-stats",
                 *more,
             ]

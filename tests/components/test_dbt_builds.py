@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import dagster as dg
@@ -107,9 +108,8 @@ def building(parsed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     manifest, prepared = dbt_manifest.load(project), dbt_manifest.prepared(project)
 
     def build() -> tuple[BuildOutcome, list[tuple[Any, ...]]]:
-        database = tmp_path / "built" / "warehouse.duckdb"
-        shutil.rmtree(database.parent, ignore_errors=True)
-        database.parent.mkdir()
+        # dbt's adapter keeps the database of a path open, as no step has two of one path.
+        database = Path(mkdtemp(dir=tmp_path)) / "warehouse.duckdb"
         model = manifest["nodes"]["model.tiny.one"]
         outcome = dbt_build.build(manifest, prepared, [model], database, {})
         if not database.exists():
