@@ -32,6 +32,7 @@ SENTENCES = {
     "NotAModelError",
     "PictureError",
     "ProfileError",
+    "SchemaError",
     "SettingsError",
     "SourceError",
     "SourceUnavailableError",
