@@ -90,13 +90,14 @@ def compared(column: str, reference: Sequence[Values], today: Values) -> Iterato
 
     if not reference or not today.present:
         return
-    counts = binned([*reference, today], reference=len(reference))
-    before = np.array(counts[:-1]).sum(axis=0)
+    counts = np.array(binned([*reference, today], reference=len(reference)))
+    there = counts.any(axis=0)
+    before, now = counts[:-1, there].sum(axis=0), counts[-1, there]
     yield Comparison(
         f"{column}",
         f"The share of rows with each value of {column}, or in each tenth of what the "
         f"{len(reference)} days before had.",
-        bin_names(reference),
-        (counts[-1] / counts[-1].sum()).tolist(),
+        [name for name, is_there in zip(bin_names(reference), there, strict=True) if is_there],
+        (now / now.sum()).tolist(),
         (before / before.sum()).tolist(),
     )

@@ -34,8 +34,9 @@ class Shift:
     Attributes:
         psi: The population stability index of the day.
         psi_limit: What it stays under without a shift.
-        ks: The largest distance between the two distribution functions, over the bins; None of
-            text, which has no order.
+        ks: The largest distance between the two distribution functions, over the bins, or the share
+            of rows in bins that the reference never had, if that is more: rows that moved between
+            many values hardly move the distance. None of text, which has no order.
         ks_limit: What it stays under without a shift.
     """
 
@@ -72,16 +73,21 @@ def shift(reference: Sequence[Values], today: Values, probability: float) -> Shi
     if not reference or today.present < FEWEST_ROWS:
         return None
     counts = np.array(binned([*reference, today], reference=len(reference)))
-    if (counts.sum(axis=0) > 0).sum() < 2:
+    there = counts.any(axis=0)
+    if there.sum() < 2:
         return None
+    ordered = today.distinct.dtype.kind == "f"
+    if ordered:
+        # Where no day has a number is no bin: with it, each of them would be held to a wider limit.
+        counts = counts[:, there]
     before, now = counts[:-1], counts[-1]
     pooled = before.sum(axis=0)
     psi_limit, ks_limit = _limits(before, pooled, now, probability)
-    ordered = today.distinct.dtype.kind == "f"
+    unseen = float(now[pooled == 0].sum() / now.sum())
     return Shift(
         psi=float(psi(now, pooled)),
         psi_limit=psi_limit,
-        ks=float(ks(now, pooled)) if ordered else None,
+        ks=max(float(ks(now, pooled)), unseen) if ordered else None,
         ks_limit=ks_limit if ordered else None,
     )
 
@@ -145,6 +151,8 @@ def ks(counts: npt.NDArray[np.int64], expected: npt.NDArray[np.int64]) -> npt.ND
 def binned(days: Sequence[Values], reference: int) -> list[npt.NDArray[np.int64]]:
     """Count days' values in common bins: tenths of the reference's rows, or values if text.
 
+    Numbers that the reference could not have had beside its own have bins too, see `_bin_ends`.
+
     Args:
         days: The column on each day.
         reference: How many of them, from the first, are the reference.
@@ -173,18 +181,24 @@ def bin_names(reference: Sequence[Values]) -> list[str]:
     import numpy as np
 
     ends = _bin_ends(reference)
-    if ends.dtype.kind == "f":
-        if np.isinf(ends[-1]):
-            return [f"below {ends[1]:.4g}", f"{ends[1]:.4g}", f"above {ends[1]:.4g}"]
-        return [f"to {end:.4g}" for end in ends.tolist()]
-    return [*ends.tolist(), "others"]
+    if ends.dtype.kind != "f":
+        return [*ends.tolist(), "others"]
+    names = [f"to {end:.4g}" for end in ends.tolist()]
+    for place in range(1, len(ends)):
+        # The one bin ends right below the other, which is that of a single value.
+        if ends[place - 1] == np.nextafter(ends[place], -np.inf):
+            names[place - 1 : place + 1] = f"below {ends[place]:.4g}", f"{ends[place]:.4g}"
+    names[0] = f"below {np.nextafter(ends[0], np.inf) + 0.0:.4g}"
+    names[-1] = f"above {ends[-2]:.4g}"
+    return names
 
 
 def _bin_ends(reference: Sequence[Values]) -> npt.NDArray[Any]:
     """The highest value of each bin, or the values that have a bin of their own.
 
-    Where all tenths of the numbers end at one value, as of a constant, what lies below and above it
-    has a bin each: in one bin no day would differ from another.
+    Of numbers these are tenths, and what lies below and above all of them has a bin each. A value
+    that a tenth of the rows have, or that is the only one of its tenth, is parted from what lies
+    between it and the tenth before: in one bin with it, no day that moves there would differ.
     """
     import numpy as np
 
@@ -197,7 +211,10 @@ def _bin_ends(reference: Sequence[Values]) -> npt.NDArray[Any]:
         return frequent
     reached = np.cumsum(total) * BINS
     wanted = np.arange(1, BINS + 1) * total.sum()
-    ends: npt.NDArray[Any] = np.unique(distinct[np.searchsorted(reached, wanted)])
-    if len(ends) == 1:
-        return np.array([np.nextafter(ends[0], -np.inf), ends[0], np.inf])
+    last = np.isin(np.arange(len(distinct)), np.searchsorted(reached, wanted))
+    parted = (total * BINS >= total.sum()) | (last & np.append(True, last[:-1]))
+    parted[0] = True
+    ends: npt.NDArray[Any] = np.unique(
+        [*np.nextafter(distinct[parted], -np.inf), *distinct[last], np.inf]
+    )
     return ends

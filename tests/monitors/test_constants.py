@@ -77,8 +77,10 @@ def test_a_constant_has_bins_below_and_above_it() -> None:
     days = made.comparable(FEATURE)
     assert bin_names(days) == ["below 0", "0", "above 0"]
     [chart] = compared(FEATURE, days, made.today.values(FEATURE))
-    assert chart.before == [0, 1, 0]
-    assert chart.today == [0, 0.4, 0.6]
+    # Nothing ever lay below.
+    assert chart.bins == ["0", "above 0"]
+    assert chart.before == [1, 0]
+    assert chart.today == [0.4, 0.6]
 
 
 def test_a_constant_that_stays_is_said_not_to_be_judged() -> None:

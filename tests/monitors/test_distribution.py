@@ -30,11 +30,12 @@ def test_the_distance_is_scipys_where_every_value_has_a_bin() -> None:
     assert ks(*counts) == pytest.approx(ks_2samp(today, before).statistic)
 
 
-def test_bins_are_tenths_of_the_reference() -> None:
-    reference, today = values(np.arange(1000.0)), values(np.full(50, 999.5))
+def test_bins_are_tenths_of_the_reference_and_what_lies_below_and_above() -> None:
+    reference = values(np.arange(1000.0))
+    today = values(np.repeat([-0.5, 998.5, 999.5], [20, 10, 50]))
     before, now = binned([reference, today], reference=1)
-    assert before.tolist() == [100] * 10
-    assert now.tolist() == [0] * 9 + [50]
+    assert before.tolist() == [0, *[100] * 10, 0]
+    assert now.tolist() == [20, *[0] * 9, 10, 50]
 
 
 def test_a_text_never_seen_is_counted_with_the_rare_ones() -> None:
