@@ -9,15 +9,21 @@ is connected to, does not belong here.
 
 from __future__ import annotations
 
+import time
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from itertools import takewhile
 from typing import Any
 
 import dagster as dg
 import sqlalchemy as db
 from dagster._core.events import ASSET_CHECK_EVENTS, ASSET_EVENTS
 from dagster._core.storage.event_log import SqlEventLogStorage, SqlEventLogStorageTable
+from dagster._core.storage.tags import WILL_RETRY_TAG
+
+LAG_SECONDS = 60
+"""So long the event of a failed run waits for the run's row to say that it failed."""
 
 EventIds = Sequence[tuple[dg.EventLogEntry, int]]
 """Events with their ids in the tables that assets and checks are looked up in."""
@@ -50,6 +56,33 @@ class BatchedEventLogStorage(SqlEventLogStorage):
             indexed = self._insert(events, rows)
             if indexed:
                 self._index(indexed)
+
+    def get_logs_for_all_runs_by_log_id(
+        self,
+        after_cursor: int = -1,
+        dagster_event_type: dg.DagsterEventType | set[dg.DagsterEventType] | None = None,
+        limit: int | None = None,
+    ) -> Mapping[int, dg.EventLogEntry]:
+        """Events of all runs in the order of their ids, up to a failure that its run lags behind.
+
+        Dagster stores the event of a failure first, and then writes into the run's row that it
+        failed and whether to retry it. Where its daemon looked in between, it saw a run that had
+        not failed, moved its cursor on, and the retry was lost.
+        """
+        found = super().get_logs_for_all_runs_by_log_id(after_cursor, dagster_event_type, limit)
+        return dict(takewhile(lambda one: not self._is_ahead_of_its_run(one[1]), found.items()))
+
+    def _is_ahead_of_its_run(self, event: dg.EventLogEntry) -> bool:
+        if (
+            event.dagster_event_type is not dg.DagsterEventType.RUN_FAILURE
+            # A process that was killed in between never writes the row: nobody waits for it longer.
+            or time.time() - event.timestamp > LAG_SECONDS
+            or not self.has_instance
+            or not self._instance.run_retries_enabled
+        ):
+            return False
+        run = self._instance.get_run_by_id(event.run_id)
+        return run is not None and WILL_RETRY_TAG not in run.tags
 
     @abstractmethod
     def _transaction(self) -> AbstractContextManager[None]:

@@ -78,7 +78,7 @@ def after(day: Callable[[int], Numbers], change: Moved) -> History:
 HALVES = drawn({0: 0.5, 1: 0.5})
 FEW_ONES = drawn({0: 0.92, 1: 0.08})
 THREE = drawn({1: 0.3, 2: 0.4, 3: 0.3})
-TEN = drawn({value: 0.1 for value in range(10)})
+TEN = drawn(dict.fromkeys(range(10), 0.1))
 CONSTANT = drawn({7: 1.0})
 
 
@@ -150,7 +150,7 @@ def test_a_further_day_of_the_same_numbers_is_none(day: Callable[[int], Numbers]
 
 
 def test_each_of_two_numbers_has_a_bin_and_what_lies_between_and_beyond_has_others() -> None:
-    made = after(HALVES, lambda numbers: np.repeat([-2.0, 0.0, 0.5, 1.0, 3.0], ROWS // 5))
+    made = after(HALVES, lambda _: np.repeat([-2.0, 0.0, 0.5, 1.0, 3.0], ROWS // 5))
     days = made.comparable(FEATURE)
     assert bin_names(days) == ["below 0", "0", "below 1", "1", "above 1"]
     [chart] = compared(FEATURE, days, made.today.values(FEATURE))
