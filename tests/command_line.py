@@ -45,8 +45,10 @@ class State:
 def configured(**variables: str | Path) -> Iterator[None]:
     """This process under another configuration."""
     before = dict(os.environ)
+    # Before the variables go that name it.
+    server = named_server.variables(variables.get("MLOPS_HOME"))
     os.environ.clear()
-    os.environ.update(environment(**variables))
+    os.environ.update(server | environment(**variables))
     settings.cache_clear()
     try:
         yield

@@ -244,8 +244,20 @@ class Lake:
 
     def head(self, ref: str | None = None) -> str:
         """The commit that a branch, a tag or an expression names now; the base branch's if None."""
+        return str(self._commit(ref or self.base_branch).id)
+
+    def _commit(self, ref: str) -> lakefs.Commit:
+        from lakefs.exceptions import NotFoundException
+
         with self.errors():
-            return str(self.repo().ref(ref or self.base_branch).get_commit().id)
+            try:
+                return self.repo().ref(ref).get_commit()
+            except NotFoundException as error:
+                # A server says that there is none, and not always of which name.
+                raise LakeError(
+                    f"lakeFS at {self.credentials.endpoint} refused: {ref!r} names no branch, tag "
+                    f"or commit there ({_reason(error)}); correct the name."
+                ) from error
 
     def first_commit(self) -> str:
         """The commit that the repository began with, which holds nothing."""
@@ -349,8 +361,7 @@ class Lake:
 
     def commit_info(self, commit: str) -> dict[str, Any]:
         """A commit's id, parents, message, time (seconds since 1970, UTC) and metadata."""
-        with self.errors():
-            found = self.repo().ref(commit).get_commit()
+        found = self._commit(commit)
         return {
             "id": found.id,
             "parents": list(found.parents),

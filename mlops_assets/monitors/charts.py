@@ -97,7 +97,7 @@ def compared(column: str, reference: Sequence[Values], today: Values) -> Iterato
         f"{column}",
         f"The share of rows with each value of {column}, or in each tenth of what the "
         f"{len(reference)} days before had.",
-        [name for name, is_there in zip(bin_names(reference), there, strict=True) if is_there],
+        np.array(bin_names(reference))[there].tolist(),
         (now / now.sum()).tolist(),
         (before / before.sum()).tolist(),
     )

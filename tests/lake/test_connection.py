@@ -118,8 +118,13 @@ def test_a_base_branch_that_does_not_exist_is_not_made(lake: Lake) -> None:
 
 
 def test_a_commit_that_does_not_exist_is_a_sentence(lake: Lake) -> None:
-    with pytest.raises(LakeError, match=r"^lakeFS at http://127.0.0.1:\d+ refused: .*not found"):
-        lake.snapshot("no-such-branch")
+    for missing in ("no-such-branch", "0123456789ab", "main~99"):
+        named = (
+            rf"^lakeFS at http://127.0.0.1:\d+ refused: '{missing}' names no branch, tag or commit"
+        )
+        for look in (lake.snapshot, lake.head, lake.commit_info):
+            with pytest.raises(LakeError, match=named):
+                look(missing)
 
 
 def test_many_processes_may_make_one_repository_at_once(lake: Lake) -> None:
