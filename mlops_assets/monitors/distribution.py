@@ -151,7 +151,7 @@ def ks(counts: npt.NDArray[np.int64], expected: npt.NDArray[np.int64]) -> npt.ND
 def binned(days: Sequence[Values], reference: int) -> list[npt.NDArray[np.int64]]:
     """Count days' values in common bins: tenths of the reference's rows, or values if text.
 
-    Numbers that the reference could not have had beside its own have bins too, see `_bin_ends`.
+    What lies outside the reference's numbers, or between few of them, has bins too: `_bin_ends`.
 
     Args:
         days: The column on each day.
