@@ -197,7 +197,7 @@ def _bin_ends(reference: Sequence[Values]) -> npt.NDArray[Any]:
     """The highest value of each bin, or the values that have a bin of their own.
 
     Of numbers these are tenths, and what lies below and above all of them has a bin each. A value
-    that a tenth of the rows have, or that is the only one of its tenth, is parted from what lies
+    that a tenth of the rows have, or that is the only one of its tenth, is separated from what lies
     between it and the tenth before: in one bin with it, no day that moves there would differ.
     """
     import numpy as np
